@@ -1,0 +1,1 @@
+//! The alert worker: delivers triggers as signed webhooks.

@@ -1,0 +1,1 @@
+//! The embedded engines: a Kafka-protocol log and ClickHouse over HTTP.

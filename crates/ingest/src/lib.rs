@@ -1,0 +1,1 @@
+//! The ingest worker: raw events in, validated and re-keyed events out.

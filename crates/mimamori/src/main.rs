@@ -1,0 +1,3 @@
+//! The mimamori command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Kafka: consumer thread, rebalance, producer, topics.
