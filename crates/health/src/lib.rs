@@ -1,1 +1,8 @@
-//! Windows, metrics, scores, drivers and alert episodes of an account; no IO and no clock.
+//! Windows, metrics, scores, drivers and alert episodes of an account.
+//!
+//! Nothing here reads a clock, does IO or draws random numbers: the same code scores a live event,
+//! replays history and runs inside a simulation.
+
+mod alert;
+
+pub use alert::AlertChange;

@@ -1,0 +1,262 @@
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Error, Store};
+use crate::rows::{AccountRow, Driver, MetricsRow, ScoresRow};
+
+/// Which accounts to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountQuery {
+    /// Only accounts whose id or name contains this, whatever its case.
+    pub search: Option<String>,
+    /// Only this band.
+    pub band: Option<String>,
+    /// Only this stage.
+    pub stage: Option<String>,
+    /// Only this segment.
+    pub segment: Option<String>,
+    /// Only this touch tier.
+    pub tier: Option<String>,
+    /// Only accounts of this owner.
+    pub owner: Option<String>,
+    /// What to sort by.
+    pub sort: SortKey,
+    /// Largest first.
+    pub descending: bool,
+    /// How many at most.
+    pub limit: u32,
+    /// How many to pass over.
+    pub offset: u32,
+}
+
+/// What a list of accounts can be sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names are those of the columns")]
+pub enum SortKey {
+    ChurnRisk,
+    Health,
+    Activity,
+    Adoption,
+    Ttv,
+    Mrr,
+    Name,
+    AccountId,
+    DaysSinceLastLogin,
+    EvaluatedAt,
+}
+
+impl SortKey {
+    fn expression(self) -> &'static str {
+        match self {
+            SortKey::ChurnRisk => "s.churn_risk",
+            SortKey::Health => "s.health",
+            SortKey::Activity => "s.activity",
+            SortKey::Adoption => "s.adoption",
+            SortKey::Ttv => "s.ttv",
+            SortKey::Mrr => "a.mrr",
+            SortKey::Name => "lowerUTF8(coalesce(a.name, s.account_id))",
+            SortKey::AccountId => "s.account_id",
+            SortKey::DaysSinceLastLogin => "m.days_since_last_login",
+            SortKey::EvaluatedAt => "s.evaluated_at",
+        }
+    }
+}
+
+/// An account in a list.
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the columns are described in the schema")]
+pub struct AccountSummary {
+    pub account_id: String,
+    pub name: Option<String>,
+    pub plan: Option<String>,
+    pub segment: Option<String>,
+    pub owner: Option<String>,
+    pub mrr: Option<f64>,
+    pub currency: Option<String>,
+    pub tier: String,
+    pub stage: String,
+    pub band: String,
+    pub health: Option<f64>,
+    pub ttv: Option<f64>,
+    pub activity: Option<f64>,
+    pub adoption: Option<f64>,
+    pub churn_risk: Option<f64>,
+    pub confidence: f64,
+    pub drivers: Vec<Driver>,
+    pub logins_7d: u32,
+    pub logins_28d: u32,
+    pub active_users_28d: u32,
+    pub seats: Option<u32>,
+    pub days_since_last_login: Option<i32>,
+    pub usage_trend: Option<f64>,
+    pub onboarding_state: Option<String>,
+    pub ttv_days: Option<f64>,
+    pub ttv_running_days: Option<f64>,
+    pub evaluated_at: i64,
+}
+
+/// One page of a list of accounts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AccountPage {
+    /// How many accounts match in all.
+    pub total: u64,
+    /// Those of this page.
+    pub accounts: Vec<AccountSummary>,
+}
+
+/// An event on an account's timeline.
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the columns are described in the schema")]
+pub struct TimelineEvent {
+    pub event_id: String,
+    pub user_id: String,
+    pub r#type: String,
+    pub name: String,
+    pub occurred_at: i64,
+    pub received_at: i64,
+    pub source: String,
+    pub properties: String,
+}
+
+const LIST_FROM: &str = "FROM account_scores_newest AS s FINAL
+     LEFT JOIN (SELECT * FROM accounts_versions FINAL) AS a ON a.account_id = s.account_id
+     LEFT JOIN (SELECT * FROM account_metrics_newest FINAL) AS m ON m.account_id = s.account_id
+     WHERE (? = '' OR positionCaseInsensitiveUTF8(s.account_id, ?) > 0
+            OR positionCaseInsensitiveUTF8(coalesce(a.name, ''), ?) > 0)
+       AND (? = '' OR s.band = ?) AND (? = '' OR s.stage = ?) AND (? = '' OR coalesce(a.segment, '') = ?)
+       AND (? = '' OR s.tier = ?) AND (? = '' OR coalesce(a.owner, '') = ?)";
+
+fn bind_filters(query: clickhouse::query::Query, filters: &AccountQuery) -> clickhouse::query::Query {
+    let search = filters.search.as_deref().unwrap_or("");
+    let band = filters.band.as_deref().unwrap_or("");
+    let stage = filters.stage.as_deref().unwrap_or("");
+    let segment = filters.segment.as_deref().unwrap_or("");
+    let tier = filters.tier.as_deref().unwrap_or("");
+    let owner = filters.owner.as_deref().unwrap_or("");
+    let mut bound = query.bind(search).bind(search).bind(search);
+    for value in [band, stage, segment, tier, owner] {
+        bound = bound.bind(value).bind(value);
+    }
+    bound
+}
+
+impl Store {
+    /// A page of accounts with their newest scores.
+    pub async fn accounts(&self, filters: &AccountQuery) -> Result<AccountPage, Error> {
+        #[derive(Row, Deserialize)]
+        struct CountRow {
+            total: u64,
+        }
+        let counted: Vec<CountRow> = self
+            .fetch("count the accounts", false, |client| {
+                bind_filters(
+                    client.query(&format!("SELECT count() AS total {LIST_FROM}")),
+                    filters,
+                )
+            })
+            .await?;
+        let direction = if filters.descending { "DESC" } else { "ASC" };
+        let statement = format!(
+            "SELECT s.account_id AS account_id, a.name AS name, a.plan AS plan, a.segment AS segment, a.owner AS owner,
+                    a.mrr AS mrr, a.currency AS currency, s.tier AS tier, s.stage AS stage, s.band AS band,
+                    s.health AS health, s.ttv AS ttv, s.activity AS activity, s.adoption AS adoption,
+                    s.churn_risk AS churn_risk, s.confidence AS confidence, s.drivers AS drivers,
+                    m.logins_7d AS logins_7d, m.logins_28d AS logins_28d, m.active_users_28d AS active_users_28d,
+                    m.seats AS seats, m.days_since_last_login AS days_since_last_login,
+                    m.usage_trend AS usage_trend, m.onboarding_state AS onboarding_state,
+                    m.ttv_days AS ttv_days, m.ttv_running_days AS ttv_running_days, s.evaluated_at AS evaluated_at
+             {LIST_FROM}
+             ORDER BY {} {direction} NULLS LAST, account_id LIMIT ? OFFSET ?",
+            filters.sort.expression()
+        );
+        let accounts = self
+            .fetch("list the accounts", false, |client| {
+                bind_filters(client.query(&statement), filters)
+                    .bind(filters.limit)
+                    .bind(filters.offset)
+            })
+            .await?;
+        Ok(AccountPage {
+            total: counted.first().map_or(0, |row| row.total),
+            accounts,
+        })
+    }
+
+    /// What is known of one account; `None` when no event of it has been accepted.
+    pub async fn account(&self, account_id: &str) -> Result<Option<AccountRow>, Error> {
+        let mut rows: Vec<AccountRow> = self
+            .fetch("read the account", false, |client| {
+                client
+                    .query(
+                        "SELECT account_id, version, name, plan, segment, tier, stage, seats, timezone, owner, mrr,
+                                currency, started_at, contract_ends_at, churned_at, first_event_at, last_event_at,
+                                updated_at
+                         FROM accounts_versions FINAL WHERE account_id = ?",
+                    )
+                    .bind(account_id)
+            })
+            .await?;
+        Ok(rows.pop())
+    }
+
+    /// The newest scores of one account.
+    pub async fn latest_scores(&self, account_id: &str) -> Result<Option<ScoresRow>, Error> {
+        let mut rows = self.score_rows("account_scores_newest", account_id, 1).await?;
+        Ok(rows.pop())
+    }
+
+    /// The scores of one account over time, newest first.
+    pub async fn score_history(&self, account_id: &str, limit: u32) -> Result<Vec<ScoresRow>, Error> {
+        self.score_rows("account_scores_versions", account_id, limit)
+            .await
+    }
+
+    async fn score_rows(&self, table: &str, account_id: &str, limit: u32) -> Result<Vec<ScoresRow>, Error> {
+        let statement = format!(
+            "SELECT account_id, evaluated_at, version, watermark, health, ttv, activity, adoption, sentiment, support,
+                    churn_risk, expansion, confidence, band, stage, tier, drivers, model_hash
+             FROM {table} FINAL WHERE account_id = ? ORDER BY evaluated_at DESC LIMIT ?"
+        );
+        self.fetch("read the scores", false, |client| {
+            client.query(&statement).bind(account_id).bind(limit)
+        })
+        .await
+    }
+
+    /// The newest numbers of one account.
+    pub async fn latest_metrics(&self, account_id: &str) -> Result<Option<MetricsRow>, Error> {
+        let mut rows: Vec<MetricsRow> = self
+            .fetch("read the numbers", false, |client| {
+                client
+                    .query(
+                        "SELECT account_id, evaluated_at, version, watermark, logins_1d, logins_7d, logins_28d,
+                                logins_90d, days_since_last_login, days_since_last_active, active_users_1d,
+                                active_users_7d, active_users_28d, stickiness, seats, seat_utilisation,
+                                key_features_used_28d, feature_breadth, feature_depth, unused_key_features,
+                                usage_28d, usage_trend, ttv_days, ttv_running_days, milestones_done,
+                                milestones_total, onboarding_state, open_tickets, oldest_open_ticket_days, mrr,
+                                days_to_renewal
+                         FROM account_metrics_newest FINAL WHERE account_id = ?",
+                    )
+                    .bind(account_id)
+            })
+            .await?;
+        Ok(rows.pop())
+    }
+
+    /// What an account's people did, newest first.
+    pub async fn timeline(&self, account_id: &str, limit: u32) -> Result<Vec<TimelineEvent>, Error> {
+        self.fetch("read the timeline", false, |client| {
+            client
+                .query(
+                    "SELECT event_id, user_id, type, name, occurred_at, received_at, source, properties
+                     FROM events WHERE account_id = ?
+                     ORDER BY occurred_at DESC, event_id LIMIT 1 BY event_id LIMIT ?",
+                )
+                .bind(account_id)
+                .bind(limit)
+        })
+        .await
+    }
+}
