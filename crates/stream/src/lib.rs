@@ -1,1 +1,35 @@
-//! Kafka: consumer thread, rebalance, producer, topics.
+//! Kafka: the consumer thread, rebalances, the producer, topics and the partitioner.
+//!
+//! What this crate keeps true:
+//!
+//! - A consumer owns a thread of its own. librdkafka's callbacks only put a note into a list; they
+//!   never block, never wait for the owner and never panic.
+//! - Within one assignment of a partition the offsets handed to the owner strictly increase, and
+//!   everything the owner sees (assignments, records, revocations) comes through one queue in the
+//!   order in which it happened.
+//! - A start or a commit that was decided under an earlier assignment of a partition is dropped:
+//!   what the owner knew then may no longer be true.
+//! - Memory is bounded: when the owner is slow the partitions are paused, while polling goes on so
+//!   that the membership of the group lives.
+//! - A key goes to the partition that Kafka's own Java client would choose (`murmur2`).
+//!
+//! Nothing here knows what is inside a record.
+
+mod admin;
+mod config;
+mod consumer;
+mod context;
+mod error;
+mod metrics;
+mod oauth;
+mod producer;
+pub mod topics;
+
+pub use admin::{TopicSpec, check_broker, ensure_topics, librdkafka_features, librdkafka_version};
+pub use config::{Compression, KafkaConfig, is_secret_property};
+pub use consumer::{
+    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerOptions, EARLIEST, Record, StartFrom, consume,
+};
+pub use error::Error;
+pub use metrics::ConsumerMetrics;
+pub use producer::{Delivered, Delivery, Producer};
