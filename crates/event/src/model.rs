@@ -84,6 +84,8 @@ impl EventType {
 
     /// The type of that name, if there is one.
     pub fn from_name(name: &str) -> Option<EventType> {
-        EventType::ALL.into_iter().find(|event_type| event_type.as_str() == name)
+        EventType::ALL
+            .into_iter()
+            .find(|event_type| event_type.as_str() == name)
     }
 }
