@@ -9,11 +9,11 @@ CREATE TABLE events
     user_id String COMMENT 'Empty when the event names no user',
     type LowCardinality(String) COMMENT 'login, feature, milestone, account, user, contract, ticket, survey, engagement or error',
     name LowCardinality(String) COMMENT 'The feature, milestone, change… that the type speaks of',
-    occurred_at DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)) COMMENT 'When it happened',
-    received_at DateTime64(3, 'UTC') CODEC(DoubleDelta, ZSTD(1)) COMMENT 'When mimamori received it',
+    occurred_at DateTime64(3, 'UTC') COMMENT 'When it happened' CODEC(DoubleDelta, ZSTD(1)),
+    received_at DateTime64(3, 'UTC') COMMENT 'When mimamori received it' CODEC(DoubleDelta, ZSTD(1)),
     source LowCardinality(String) COMMENT 'Where it came in',
-    properties String CODEC(ZSTD(1)) COMMENT 'A JSON object; empty when there are none',
-    kafka_partition Int32 CODEC(ZSTD(1)) COMMENT 'Where the event stands in the topic mimamori.events',
+    properties String COMMENT 'A JSON object; empty when there are none' CODEC(ZSTD(1)),
+    kafka_partition Int32 COMMENT 'Where the event stands in the topic mimamori.events' CODEC(ZSTD(1)),
     kafka_offset Int64 CODEC(Delta, ZSTD(1)),
     INDEX kafka_offset_range kafka_offset TYPE minmax GRANULARITY 1
 )

@@ -60,8 +60,8 @@ CREATE TABLE account_scores_versions
     band LowCardinality(String) COMMENT 'red, yellow, green or unknown',
     stage LowCardinality(String),
     tier LowCardinality(String),
-    drivers Array(Tuple(score String, input String, value Nullable(Float64), points Float64))
-        COMMENT 'What moved each score, strongest first: points of health above or below 50, or log-odds of churn_risk above or below the base rate',
+    drivers Array(Tuple(String, String, Nullable(Float64), Float64))
+        COMMENT 'What moved each score, strongest first, as (score, input, value, points): points of health above or below 50, or log-odds of churn_risk above or below the base rate',
     model_hash String COMMENT 'Of the model and the configuration'
 )
 ENGINE = ReplacingMergeTree(version)
@@ -69,26 +69,38 @@ PARTITION BY toYYYYMM(evaluated_at)
 ORDER BY (account_id, evaluated_at)
 SETTINGS non_replicated_deduplication_window = 1000;
 
+-- The views name the elements of a driver, which the client that inserts cannot.
 CREATE VIEW account_scores AS
-SELECT * EXCEPT (version) FROM account_scores_versions FINAL;
+SELECT * EXCEPT (version) REPLACE (
+    CAST(drivers, 'Array(Tuple(score String, input String, value Nullable(Float64), points Float64))') AS drivers
+) FROM account_scores_versions FINAL;
 
--- The newest evaluation of each account, kept apart so that the page need not read the history.
-CREATE TABLE account_scores_newest AS account_scores_versions
-ENGINE = ReplacingMergeTree(evaluated_at)
-ORDER BY account_id;
+-- The newest evaluation of each account, kept apart so that the page need not read the history. The
+-- later instant wins, and of one instant the newer version.
+CREATE TABLE account_scores_newest
+ENGINE = ReplacingMergeTree(rank)
+ORDER BY account_id AS
+SELECT *, bitShiftLeft(toUInt128(greatest(toUnixTimestamp64Milli(evaluated_at), 0)), 64) + version AS rank
+FROM account_scores_versions;
 
 CREATE MATERIALIZED VIEW account_scores_to_newest TO account_scores_newest AS
-SELECT * FROM account_scores_versions;
+SELECT *, bitShiftLeft(toUInt128(greatest(toUnixTimestamp64Milli(evaluated_at), 0)), 64) + version AS rank
+FROM account_scores_versions;
 
 CREATE VIEW account_scores_latest AS
-SELECT * EXCEPT (version) FROM account_scores_newest FINAL;
+SELECT * EXCEPT (version, rank) REPLACE (
+    CAST(drivers, 'Array(Tuple(score String, input String, value Nullable(Float64), points Float64))') AS drivers
+) FROM account_scores_newest FINAL;
 
-CREATE TABLE account_metrics_newest AS account_metrics_versions
-ENGINE = ReplacingMergeTree(evaluated_at)
-ORDER BY account_id;
+CREATE TABLE account_metrics_newest
+ENGINE = ReplacingMergeTree(rank)
+ORDER BY account_id AS
+SELECT *, bitShiftLeft(toUInt128(greatest(toUnixTimestamp64Milli(evaluated_at), 0)), 64) + version AS rank
+FROM account_metrics_versions;
 
 CREATE MATERIALIZED VIEW account_metrics_to_newest TO account_metrics_newest AS
-SELECT * FROM account_metrics_versions;
+SELECT *, bitShiftLeft(toUInt128(greatest(toUnixTimestamp64Milli(evaluated_at), 0)), 64) + version AS rank
+FROM account_metrics_versions;
 
 CREATE VIEW account_metrics_latest AS
-SELECT * EXCEPT (version) FROM account_metrics_newest FINAL;
+SELECT * EXCEPT (version, rank) FROM account_metrics_newest FINAL;

@@ -5,7 +5,7 @@ CREATE TABLE account_state
     account_id String,
     version UInt64,
     offset Int64 COMMENT 'The last offset folded into the state',
-    state String CODEC(ZSTD(3)) COMMENT 'Protobuf of the health crate',
+    state String COMMENT 'Protobuf of the health crate' CODEC(ZSTD(3)),
     saved_at DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(version)

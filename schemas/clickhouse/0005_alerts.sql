@@ -32,7 +32,7 @@ CREATE TABLE deliveries_versions
     duration_ms UInt32,
     error String COMMENT 'Empty when delivered',
     next_attempt_at Nullable(DateTime64(3, 'UTC')) COMMENT 'When it will be tried again',
-    body String CODEC(ZSTD(1)) COMMENT 'The body to send again; empty when none will be',
+    body String COMMENT 'The body to send again; empty when none will be' CODEC(ZSTD(1)),
     version UInt64
 )
 ENGINE = ReplacingMergeTree(version)

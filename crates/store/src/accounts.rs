@@ -1,3 +1,6 @@
+//! What the API and the page read of accounts. Every answer counts an account once, whatever the
+//! merges have or have not done yet.
+
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
@@ -84,9 +87,9 @@ pub struct AccountSummary {
     pub churn_risk: Option<f64>,
     pub confidence: f64,
     pub drivers: Vec<Driver>,
-    pub logins_7d: u32,
-    pub logins_28d: u32,
-    pub active_users_28d: u32,
+    pub logins_7d: Option<u32>,
+    pub logins_28d: Option<u32>,
+    pub active_users_28d: Option<u32>,
     pub seats: Option<u32>,
     pub days_since_last_login: Option<i32>,
     pub usage_trend: Option<f64>,
@@ -101,8 +104,52 @@ pub struct AccountSummary {
 pub struct AccountPage {
     /// How many accounts match in all.
     pub total: u64,
+    /// What matches when neither band nor stage is asked for: the counts of the choices that remain.
+    pub groups: Vec<AccountGroup>,
     /// Those of this page.
     pub accounts: Vec<AccountSummary>,
+}
+
+/// How many accounts of one band, stage and currency there are, and what they are worth.
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+pub struct AccountGroup {
+    /// The band.
+    pub band: String,
+    /// The stage.
+    pub stage: String,
+    /// The currency of the contracts; `None` where it is not known.
+    pub currency: Option<String>,
+    /// How many accounts.
+    pub accounts: u64,
+    /// The sum of their monthly recurring revenue, in `currency`; `None` where none is known.
+    pub mrr: Option<f64>,
+}
+
+/// The scores that an account had at the end of a day, or so far on the last one.
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+pub struct HealthOfDay {
+    /// The account.
+    pub account_id: String,
+    /// The day, UTC, counted from 1970-01-01.
+    pub day: u16,
+    /// Its health, 0–100; `None` when unknown.
+    pub health: Option<f64>,
+    /// Its probability of churn; `None` when unknown.
+    pub churn_risk: Option<f64>,
+}
+
+/// Which of an account's evaluations to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// From this instant on, milliseconds; `None` = from the first.
+    pub from: Option<i64>,
+    /// Before this instant, milliseconds; `None` = to the newest.
+    pub until: Option<i64>,
+    /// Only the newest evaluation of each interval of so many seconds, counted from the epoch;
+    /// 0 = every evaluation.
+    pub step_seconds: u32,
+    /// How many at most; the newest are kept.
+    pub limit: u32,
 }
 
 /// An event on an account's timeline.
@@ -119,41 +166,59 @@ pub struct TimelineEvent {
     pub properties: String,
 }
 
+const SCORES_COLUMNS: &str = "account_id, evaluated_at, version, watermark, health, ttv, activity, adoption,
+    sentiment, support, churn_risk, expansion, confidence, band, stage, tier, drivers, model_hash";
+
+/// The first and the last millisecond that `DateTime64(3)` can tell apart from its neighbours.
+const EARLIEST: i64 = -2_208_988_800_000;
+const LATEST: i64 = 10_413_791_999_999;
+
 const LIST_FROM: &str = "FROM account_scores_newest AS s FINAL
      LEFT JOIN (SELECT * FROM accounts_versions FINAL) AS a ON a.account_id = s.account_id
      LEFT JOIN (SELECT * FROM account_metrics_newest FINAL) AS m ON m.account_id = s.account_id
      WHERE (? = '' OR positionCaseInsensitiveUTF8(s.account_id, ?) > 0
             OR positionCaseInsensitiveUTF8(coalesce(a.name, ''), ?) > 0)
-       AND (? = '' OR s.band = ?) AND (? = '' OR s.stage = ?) AND (? = '' OR coalesce(a.segment, '') = ?)
-       AND (? = '' OR s.tier = ?) AND (? = '' OR coalesce(a.owner, '') = ?)";
+       AND (? = '' OR coalesce(a.segment, '') = ?) AND (? = '' OR s.tier = ?)
+       AND (? = '' OR coalesce(a.owner, '') = ?)";
+
+const BAND_AND_STAGE: &str = "AND (? = '' OR s.band = ?) AND (? = '' OR s.stage = ?)";
 
 fn bind_filters(query: clickhouse::query::Query, filters: &AccountQuery) -> clickhouse::query::Query {
     let search = filters.search.as_deref().unwrap_or("");
-    let band = filters.band.as_deref().unwrap_or("");
-    let stage = filters.stage.as_deref().unwrap_or("");
     let segment = filters.segment.as_deref().unwrap_or("");
     let tier = filters.tier.as_deref().unwrap_or("");
     let owner = filters.owner.as_deref().unwrap_or("");
     let mut bound = query.bind(search).bind(search).bind(search);
-    for value in [band, stage, segment, tier, owner] {
+    for value in [segment, tier, owner] {
         bound = bound.bind(value).bind(value);
     }
     bound
 }
 
+fn bind_band_and_stage(query: clickhouse::query::Query, filters: &AccountQuery) -> clickhouse::query::Query {
+    let band = filters.band.as_deref().unwrap_or("");
+    let stage = filters.stage.as_deref().unwrap_or("");
+    query.bind(band).bind(band).bind(stage).bind(stage)
+}
+
+/// Whether a group is of the band and the stage that are asked for.
+fn is_asked_for(group: &AccountGroup, filters: &AccountQuery) -> bool {
+    let band_fits = filters.band.as_ref().is_none_or(|band| *band == group.band);
+    let stage_fits = filters.stage.as_ref().is_none_or(|stage| *stage == group.stage);
+    band_fits && stage_fits
+}
+
 impl Store {
     /// A page of accounts with their newest scores.
     pub async fn accounts(&self, filters: &AccountQuery) -> Result<AccountPage, Error> {
-        #[derive(Row, Deserialize)]
-        struct CountRow {
-            total: u64,
-        }
-        let counted: Vec<CountRow> = self
+        let groups: Vec<AccountGroup> = self
             .fetch("count the accounts", false, |client| {
-                bind_filters(
-                    client.query(&format!("SELECT count() AS total {LIST_FROM}")),
-                    filters,
-                )
+                let statement = format!(
+                    "SELECT s.band AS band, s.stage AS stage, a.currency AS currency, count() AS accounts,
+                            sum(a.mrr) AS mrr
+                     {LIST_FROM} GROUP BY band, stage, currency ORDER BY band, stage, currency"
+                );
+                bind_filters(client.query(&statement), filters)
             })
             .await?;
         let direction = if filters.descending { "DESC" } else { "ASC" };
@@ -166,19 +231,22 @@ impl Store {
                     m.seats AS seats, m.days_since_last_login AS days_since_last_login,
                     m.usage_trend AS usage_trend, m.onboarding_state AS onboarding_state,
                     m.ttv_days AS ttv_days, m.ttv_running_days AS ttv_running_days, s.evaluated_at AS evaluated_at
-             {LIST_FROM}
-             ORDER BY {} {direction} NULLS LAST, account_id LIMIT ? OFFSET ?",
+             {LIST_FROM} {BAND_AND_STAGE}
+             ORDER BY {} {direction} NULLS LAST, account_id LIMIT ? OFFSET ?
+             SETTINGS join_use_nulls = 1",
             filters.sort.expression()
         );
         let accounts = self
             .fetch("list the accounts", false, |client| {
-                bind_filters(client.query(&statement), filters)
+                bind_band_and_stage(bind_filters(client.query(&statement), filters), filters)
                     .bind(filters.limit)
                     .bind(filters.offset)
             })
             .await?;
+        let matching = groups.iter().filter(|group| is_asked_for(group, filters));
         Ok(AccountPage {
-            total: counted.first().map_or(0, |row| row.total),
+            total: matching.map(|group| group.accounts).sum(),
+            groups,
             accounts,
         })
     }
@@ -212,11 +280,66 @@ impl Store {
             .await
     }
 
+    /// The evaluations of one account that `query` asks for, newest first.
+    pub async fn sampled_scores(
+        &self,
+        account_id: &str,
+        query: &HistoryQuery,
+    ) -> Result<Vec<ScoresRow>, Error> {
+        let sampled = if query.step_seconds == 0 {
+            String::new()
+        } else {
+            format!(
+                "LIMIT 1 BY intDiv(toUnixTimestamp(evaluated_at), {})",
+                query.step_seconds
+            )
+        };
+        let statement = format!(
+            "SELECT {SCORES_COLUMNS} FROM account_scores_versions FINAL
+             WHERE account_id = ? AND evaluated_at >= fromUnixTimestamp64Milli(?)
+               AND evaluated_at < fromUnixTimestamp64Milli(?)
+             ORDER BY evaluated_at DESC {sampled} LIMIT ?"
+        );
+        self.fetch("read the scores", false, |client| {
+            client
+                .query(&statement)
+                .bind(account_id)
+                .bind(query.from.unwrap_or(EARLIEST).clamp(EARLIEST, LATEST))
+                .bind(query.until.unwrap_or(LATEST).clamp(EARLIEST, LATEST))
+                .bind(query.limit)
+        })
+        .await
+    }
+
+    /// How the given accounts stood at the end of each day from `from` (milliseconds) on, by account
+    /// and day; days without an evaluation are left out.
+    pub async fn health_by_day(&self, account_ids: &[String], from: i64) -> Result<Vec<HealthOfDay>, Error> {
+        if account_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.fetch("read the scores by day", false, |client| {
+            client
+                .query(
+                    "SELECT account_id, day, newest.1 AS health, newest.2 AS churn_risk
+                     FROM
+                     (
+                         SELECT account_id, toDate(evaluated_at) AS day,
+                                argMax((health, churn_risk), (evaluated_at, version)) AS newest
+                         FROM account_scores_versions
+                         WHERE account_id IN ? AND evaluated_at >= fromUnixTimestamp64Milli(?)
+                         GROUP BY account_id, day
+                     )
+                     ORDER BY account_id, day",
+                )
+                .bind(account_ids)
+                .bind(from.clamp(EARLIEST, LATEST))
+        })
+        .await
+    }
+
     async fn score_rows(&self, table: &str, account_id: &str, limit: u32) -> Result<Vec<ScoresRow>, Error> {
         let statement = format!(
-            "SELECT account_id, evaluated_at, version, watermark, health, ttv, activity, adoption, sentiment, support,
-                    churn_risk, expansion, confidence, band, stage, tier, drivers, model_hash
-             FROM {table} FINAL WHERE account_id = ? ORDER BY evaluated_at DESC LIMIT ?"
+            "SELECT {SCORES_COLUMNS} FROM {table} FINAL WHERE account_id = ? ORDER BY evaluated_at DESC LIMIT ?"
         );
         self.fetch("read the scores", false, |client| {
             client.query(&statement).bind(account_id).bind(limit)

@@ -15,7 +15,10 @@ mod migrations;
 mod rows;
 mod state;
 
-pub use accounts::{AccountPage, AccountQuery, AccountSummary, SortKey, TimelineEvent};
+pub use accounts::{
+    AccountGroup, AccountPage, AccountQuery, AccountSummary, HealthOfDay, HistoryQuery, SortKey,
+    TimelineEvent,
+};
 pub use alerts::PendingDelivery;
 pub use client::{Error, Store};
 pub use config::ClickHouseConfig;
