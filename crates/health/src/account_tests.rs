@@ -1,0 +1,334 @@
+use event::{Event, EventType};
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{HealthConfig, MilestoneConfig};
+
+pub(crate) const DAY: i64 = 86_400_000;
+/// 2026-03-02T00:00:00Z, a Monday.
+pub(crate) const MONDAY: i64 = 1_772_409_600_000;
+
+pub(crate) fn model() -> Model {
+    Model::new(HealthConfig {
+        key_features: vec!["report".into(), "export".into(), "share".into(), "alert".into()],
+        milestones: vec![
+            MilestoneConfig {
+                name: "invited".into(),
+                expected_days: 3.0,
+            },
+            MilestoneConfig {
+                name: "first_value".into(),
+                expected_days: 10.0,
+            },
+        ],
+        ..HealthConfig::default()
+    })
+    .unwrap()
+}
+
+pub(crate) fn event(
+    id: &str,
+    event_type: EventType,
+    name: &str,
+    user: &str,
+    at: i64,
+    properties: &str,
+) -> Event {
+    Event {
+        event_id: id.into(),
+        account_id: "acme".into(),
+        user_id: (!user.is_empty()).then(|| user.to_string()),
+        event_type,
+        name: name.into(),
+        occurred_at: at,
+        received_at: at + 1000,
+        source: "test".into(),
+        properties: properties.into(),
+    }
+}
+
+/// Folds what has not been folded, at ascending offsets.
+pub(crate) fn fold_all(account: &mut Account, events: &[Event], model: &Model) {
+    for event in events {
+        let offset = account.offset() + 1;
+        match account.recall(event) {
+            Recall::New => {
+                account.fold(event, offset, model);
+            }
+            Recall::Known => account.pass(offset),
+            Recall::Forgotten => panic!("{} lies behind the horizon", event.event_id),
+        }
+    }
+}
+
+#[test]
+fn a_replayed_event_is_folded_once() {
+    let model = model();
+    let mut account = Account::new("acme");
+    let login = event("e1", EventType::Login, "", "ann", MONDAY, "");
+    fold_all(&mut account, &[login.clone(), login], &model);
+    assert_eq!(account.metrics(MONDAY, &model).logins_28d, 1);
+    assert_eq!(account.offset(), 1, "the repeat was passed");
+}
+
+#[test]
+fn an_event_counts_on_the_local_day_of_the_account() {
+    let model = model();
+    let mut account = Account::new("acme");
+    // 15:30 UTC on Monday is 00:30 on Tuesday in Tokyo.
+    let events = [
+        event(
+            "e0",
+            EventType::Account,
+            "",
+            "",
+            MONDAY,
+            r#"{"timezone":"Asia/Tokyo"}"#,
+        ),
+        event(
+            "e1",
+            EventType::Login,
+            "",
+            "ann",
+            MONDAY + 15 * 3_600_000 + 1_800_000,
+            "",
+        ),
+    ];
+    fold_all(&mut account, &events, &model);
+    let tuesday = (MONDAY / DAY) as i32 + 1;
+    assert_eq!(account.daily(tuesday).unwrap().logins, 1);
+    assert_eq!(
+        account.daily(tuesday - 1).unwrap().logins,
+        0,
+        "only the account event"
+    );
+}
+
+#[test]
+fn days_of_23_and_25_hours_begin_at_local_midnight() {
+    let model = Model::new(HealthConfig {
+        timezone: "Europe/Berlin".into(),
+        ..HealthConfig::default()
+    })
+    .unwrap();
+    let account = Account::new("acme");
+    // 2026-03-29 has 23 hours in Berlin, 2026-10-25 has 25.
+    let spring = 1_774_738_800_000; // 2026-03-28T23:00Z = 2026-03-29T00:00+01:00
+    let day = account.local_day(spring, &model);
+    assert_eq!(account.local_day(spring - 1, &model), day - 1);
+    assert_eq!(account.local_day(spring + 23 * 3_600_000 - 1, &model), day);
+    assert_eq!(account.local_day(spring + 23 * 3_600_000, &model), day + 1);
+    let autumn = 1_792_879_200_000; // 2026-10-24T22:00Z = 2026-10-25T00:00+02:00
+    let day = account.local_day(autumn, &model);
+    assert_eq!(account.local_day(autumn + 25 * 3_600_000 - 1, &model), day);
+    assert_eq!(account.local_day(autumn + 25 * 3_600_000, &model), day + 1);
+}
+
+#[test]
+fn a_late_event_is_counted_on_its_day_up_to_ninety_days_back() {
+    let model = model();
+    let mut account = Account::new("acme");
+    account.fold(&event("new", EventType::Login, "", "ann", MONDAY, ""), 0, &model);
+    let late = account.fold(
+        &event("late", EventType::Login, "", "ann", MONDAY - 90 * DAY, ""),
+        1,
+        &model,
+    );
+    assert_eq!(late.day, Some((MONDAY / DAY) as i32 - 90));
+    let too_late = account.fold(
+        &event("old", EventType::Login, "", "ann", MONDAY - 120 * DAY, ""),
+        2,
+        &model,
+    );
+    assert_eq!(too_late.day, None);
+    assert_eq!(
+        account.profile().first_event_at,
+        Some(MONDAY - 120 * DAY),
+        "it still says when all began"
+    );
+}
+
+#[test]
+fn the_newest_statement_holds_whatever_comes_last() {
+    let model = model();
+    let mut account = Account::new("acme");
+    let events = [
+        event(
+            "e2",
+            EventType::Account,
+            "",
+            "",
+            MONDAY + 10,
+            r#"{"plan":"pro","seats":20}"#,
+        ),
+        event(
+            "e1",
+            EventType::Account,
+            "",
+            "",
+            MONDAY,
+            r#"{"plan":"basic","owner":"sato"}"#,
+        ),
+        event(
+            "e3",
+            EventType::Contract,
+            "started",
+            "",
+            MONDAY,
+            r#"{"mrr":900,"currency":"JPY"}"#,
+        ),
+        event("e4", EventType::Contract, "cancelled", "", MONDAY + 5, ""),
+        event(
+            "e5",
+            EventType::Contract,
+            "renewed",
+            "",
+            MONDAY + 3,
+            r#"{"mrr":950}"#,
+        ),
+    ];
+    fold_all(&mut account, &events, &model);
+    let profile = account.profile();
+    assert_eq!(profile.plan.as_deref(), Some("pro"));
+    assert_eq!(profile.owner.as_deref(), Some("sato"));
+    assert_eq!(
+        profile.churned_at,
+        Some(MONDAY + 5),
+        "the renewal was before the cancellation"
+    );
+    assert_eq!(account.metrics(MONDAY + 10, &model).mrr, Some(950.0));
+}
+
+#[test]
+fn a_state_that_is_not_whole_is_refused_and_never_taken_for_an_empty_one() {
+    let model = model();
+    let mut account = Account::new("acme");
+    fold_all(
+        &mut account,
+        &[event("e1", EventType::Feature, "report", "ann", MONDAY, "")],
+        &model,
+    );
+    let bytes = account.encode();
+    assert!(matches!(
+        Account::decode("acme", &bytes[..bytes.len() - 3]),
+        Err(StateError::Corrupt { .. })
+    ));
+    let mut newer = account.clone();
+    newer.state.layout = LAYOUT + 1;
+    assert!(matches!(
+        Account::decode("acme", &newer.encode()),
+        Err(StateError::Newer { found: 2, .. })
+    ));
+    let mut loose = account.clone();
+    loose.state.days[0].users.push(7);
+    assert!(matches!(
+        Account::decode("acme", &loose.encode()),
+        Err(StateError::Corrupt { .. })
+    ));
+}
+
+/// Any event of a week of a small account.
+fn any_event() -> impl Strategy<Value = Event> {
+    let kinds = prop_oneof![
+        Just((EventType::Login, "", "")),
+        Just((EventType::Feature, "report", r#"{"count":3}"#)),
+        Just((EventType::Feature, "export", "")),
+        Just((EventType::Milestone, "invited", "")),
+        Just((EventType::Account, "", r#"{"plan":"pro","seats":9}"#)),
+        Just((EventType::Account, "", r#"{"plan":"basic","tier":"high"}"#)),
+        Just((EventType::User, "", r#"{"role":"champion"}"#)),
+        Just((EventType::Contract, "started", r#"{"mrr":100}"#)),
+        Just((EventType::Contract, "cancelled", "")),
+        Just((EventType::Ticket, "opened", r#"{"ticket_id":"t1"}"#)),
+        Just((EventType::Ticket, "resolved", r#"{"ticket_id":"t1"}"#)),
+    ];
+    (
+        0u32..60,
+        kinds,
+        prop_oneof![Just("ann"), Just("bob"), Just("")],
+        0i64..20 * 3600,
+    )
+        .prop_map(|(id, (event_type, name, properties), user, second)| {
+            event(
+                &format!("e{id}"),
+                event_type,
+                name,
+                user,
+                MONDAY + second * 1000,
+                properties,
+            )
+        })
+}
+
+/// One event for each id, since an id stands for one event.
+fn distinct(events: Vec<Event>) -> Vec<Event> {
+    let mut seen = std::collections::HashSet::new();
+    events
+        .into_iter()
+        .filter(|event| seen.insert(event.event_id.clone()))
+        .collect()
+}
+
+fn numbers_of(
+    account: &Account,
+    model: &Model,
+) -> (crate::Metrics, crate::Profile, Vec<UserSummary>, Vec<Daily>) {
+    let mut users: Vec<UserSummary> = account.users().collect();
+    users.sort_by(|one, other| one.user_id.cmp(&other.user_id));
+    let mut dailies: Vec<Daily> = account
+        .state
+        .days
+        .iter()
+        .filter_map(|day| account.daily(day.number))
+        .collect();
+    for daily in &mut dailies {
+        daily.feature_uses.sort();
+    }
+    (
+        account.metrics(MONDAY + DAY, model),
+        account.profile(),
+        users,
+        dailies,
+    )
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_events_and_their_repeats_change_nothing(
+        events in prop::collection::vec(any_event(), 1..40).prop_map(distinct),
+        seed in any::<u64>(),
+    ) {
+        let model = model();
+        let mut straight = Account::new("acme");
+        fold_all(&mut straight, &events, &model);
+        let mut shuffled: Vec<Event> = events.iter().chain(events.iter().step_by(3)).cloned().collect();
+        shuffled.sort_by_key(|event| xxhash_rust::xxh3::xxh3_64_with_seed(event.event_id.as_bytes(), seed));
+        let mut other = Account::new("acme");
+        fold_all(&mut other, &shuffled, &model);
+        prop_assert_eq!(numbers_of(&straight, &model), numbers_of(&other, &model));
+    }
+
+    #[test]
+    fn going_on_from_a_saved_state_is_as_if_nothing_had_stopped(
+        events in prop::collection::vec(any_event(), 1..40).prop_map(distinct),
+        cut in 0usize..40,
+    ) {
+        let model = model();
+        let cut = cut.min(events.len());
+        let mut whole = Account::new("acme");
+        fold_all(&mut whole, &events, &model);
+        let mut first = Account::new("acme");
+        fold_all(&mut first, &events[..cut], &model);
+        let mut second = Account::decode("acme", &first.encode()).unwrap();
+        fold_all(&mut second, &events[cut..], &model);
+        prop_assert_eq!(second.encode(), whole.encode());
+    }
+
+    #[test]
+    fn bytes_that_are_no_state_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let model = model();
+        if let Ok(mut account) = Account::decode("acme", &bytes) {
+            account.evaluate(MONDAY, crate::Mode::Live, 0, &model);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Which events an account has had.
+//!
+//! The invariant: the id of every folded event that occurred after `horizon` is remembered. So an
+//! event that occurred after the horizon and whose id is not remembered is new, and only one at or
+//! before it has to be looked up elsewhere. The horizon only ever moves forward.
+//!
+//! An id is kept as a 64-bit hash. That two different ids among the some thousand of one account
+//! agree by chance, and an event is taken for a repeat, has odds below one in 10^12.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What is known of an event's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recall {
+    /// It has not been folded.
+    New,
+    /// It has been folded.
+    Known,
+    /// It occurred so long ago that its id may have been forgotten: ask the table of events.
+    Forgotten,
+}
+
+/// The remembered ids of one account.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RememberedIds {
+    /// Ids of events that occurred at or before are not remembered; milliseconds.
+    #[prost(sint64, tag = "1")]
+    horizon: i64,
+    /// Hashes in ascending order.
+    #[prost(fixed64, repeated, tag = "2")]
+    hashes: Vec<u64>,
+    /// When the event of the hash at the same place occurred, milliseconds.
+    #[prost(sint64, repeated, tag = "3")]
+    occurred: Vec<i64>,
+}
+
+impl RememberedIds {
+    /// Remembers nothing, and has nothing to forget.
+    pub fn empty() -> RememberedIds {
+        RememberedIds {
+            horizon: i64::MIN,
+            hashes: Vec::new(),
+            occurred: Vec::new(),
+        }
+    }
+
+    /// What is known of this event.
+    pub fn recall(&self, event_id: &str, occurred_at: i64) -> Recall {
+        if self.hashes.binary_search(&hash(event_id)).is_ok() {
+            Recall::Known
+        } else if occurred_at > self.horizon {
+            Recall::New
+        } else {
+            Recall::Forgotten
+        }
+    }
+
+    /// Remembers an event that is being folded, unless it lies behind the horizon.
+    pub fn remember(&mut self, event_id: &str, occurred_at: i64) {
+        if occurred_at <= self.horizon {
+            return;
+        }
+        let hash = hash(event_id);
+        if let Err(place) = self.hashes.binary_search(&hash) {
+            self.hashes.insert(place, hash);
+            self.occurred.insert(place, occurred_at);
+        }
+    }
+
+    /// Moves the horizon to `until`, and further when more than `max` ids would be left.
+    pub fn forget(&mut self, until: i64, max: usize) {
+        let mut horizon = self.horizon.max(until);
+        let left = self
+            .occurred
+            .iter()
+            .filter(|occurred| **occurred > horizon)
+            .count();
+        if left > max {
+            let mut ascending: Vec<i64> = self.occurred.iter().copied().filter(|at| *at > horizon).collect();
+            // A quarter more than needed goes, so that this is not done again for every event.
+            let last_to_go = left - max + max / 4;
+            let (_, newest_gone, _) = ascending.select_nth_unstable(last_to_go.min(left) - 1);
+            horizon = *newest_gone;
+        }
+        if horizon == self.horizon {
+            return;
+        }
+        self.horizon = horizon;
+        let mut kept = 0;
+        for place in 0..self.hashes.len() {
+            if self.occurred[place] > horizon {
+                self.hashes[kept] = self.hashes[place];
+                self.occurred[kept] = self.occurred[place];
+                kept += 1;
+            }
+        }
+        self.hashes.truncate(kept);
+        self.occurred.truncate(kept);
+    }
+
+    /// How many ids are remembered.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// When the oldest remembered event occurred at the earliest; milliseconds.
+    pub fn horizon(&self) -> i64 {
+        self.horizon
+    }
+
+    /// Whether the arrays agree, which a state that was read must prove.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.hashes.len() == self.occurred.len() && self.hashes.is_sorted()
+    }
+}
+
+fn hash(event_id: &str) -> u64 {
+    xxh3_64(event_id.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_new_once_and_known_afterwards() {
+        let mut ids = RememberedIds::empty();
+        assert_eq!(ids.recall("a", 10), Recall::New);
+        ids.remember("a", 10);
+        assert_eq!(ids.recall("a", 10), Recall::Known);
+        assert_eq!(ids.recall("b", 10), Recall::New);
+    }
+
+    #[test]
+    fn what_lies_behind_the_horizon_has_to_be_asked_for() {
+        let mut ids = RememberedIds::empty();
+        for at in 1..=10 {
+            ids.remember(&format!("e{at}"), at);
+        }
+        ids.forget(4, 100);
+        assert_eq!(ids.len(), 6);
+        assert_eq!(ids.recall("e4", 4), Recall::Forgotten);
+        assert_eq!(ids.recall("late", 2), Recall::Forgotten);
+        assert_eq!(ids.recall("e5", 5), Recall::Known);
+        assert_eq!(ids.recall("new", 5), Recall::New);
+        ids.forget(1, 100);
+        assert_eq!(ids.horizon(), 4, "the horizon never goes back");
+    }
+
+    #[test]
+    fn more_ids_than_the_bound_move_the_horizon_and_no_folded_event_is_called_new() {
+        let mut ids = RememberedIds::empty();
+        for at in 0..1000 {
+            ids.remember(&format!("e{at}"), at);
+            if ids.len() > 100 {
+                ids.forget(i64::MIN, 100);
+            }
+        }
+        assert!(ids.len() <= 100);
+        for at in 0..1000 {
+            assert_ne!(ids.recall(&format!("e{at}"), at), Recall::New, "event {at}");
+        }
+    }
+
+    #[test]
+    fn equal_times_are_forgotten_together() {
+        let mut ids = RememberedIds::empty();
+        for n in 0..50 {
+            ids.remember(&format!("e{n}"), 7);
+        }
+        ids.forget(i64::MIN, 10);
+        assert_eq!(ids.len(), 0);
+        assert_eq!(ids.recall("e3", 7), Recall::Forgotten);
+        assert_eq!(ids.recall("x", 8), Recall::New);
+    }
+}
