@@ -17,7 +17,7 @@ use crate::days::{self, Day};
 use crate::episode::Episode;
 use crate::ids::{Recall, RememberedIds};
 use crate::names::Names;
-use crate::stamped::{Number, Stamp, Text};
+use crate::stamped::{Number, Stamp, Text, number, text};
 use crate::ticket::{self, Ticket};
 
 /// The layout of [`AccountState`]; raised when an older mimamori could not read it rightly.
@@ -145,6 +145,8 @@ pub struct Folded {
     /// The local day whose numbers changed, in days since 1970-01-01; `None` when the event lies too
     /// far behind the account's newest day to be counted in a window.
     pub day: Option<i32>,
+    /// The user whom the event named, for [`Account::user`].
+    pub user: Option<u32>,
 }
 
 /// An account in memory.
@@ -325,7 +327,7 @@ impl Account {
         if is_newest {
             state.tidy(at, model);
         }
-        Folded { day: counted }
+        Folded { day: counted, user }
     }
 
     /// The alert changes that are still to be sent. They are part of the state: save it before sending
@@ -373,22 +375,23 @@ impl Account {
 
     /// Everyone who has been named as a user of the account.
     pub fn users(&self) -> impl Iterator<Item = UserSummary> + '_ {
-        self.state
-            .users
-            .iter()
-            .enumerate()
-            .map(|(index, user)| UserSummary {
-                user_id: self.state.user_names.name(index as u32).to_string(),
-                role: user
-                    .role
-                    .as_ref()
-                    .map(|role| role.value.clone())
-                    .unwrap_or_default(),
-                removed: user.removed.as_ref().is_some_and(|removed| removed.value != 0.0),
-                first_seen_at: user.first_seen_at,
-                last_login_at: user.last_login_at,
-                last_active_at: user.last_active_at,
-            })
+        (0..self.state.users.len() as u32).map(|index| self.user(index))
+    }
+
+    /// The user whom [`Account::fold`] named.
+    ///
+    /// # Panics
+    /// When no fold of this account has named that index.
+    pub fn user(&self, index: u32) -> UserSummary {
+        let user = &self.state.users[index as usize];
+        UserSummary {
+            user_id: self.state.user_names.name(index).to_string(),
+            role: text(&user.role).unwrap_or_default().to_string(),
+            removed: number(&user.removed).is_some_and(|removed| removed != 0.0),
+            first_seen_at: user.first_seen_at,
+            last_login_at: user.last_login_at,
+            last_active_at: user.last_active_at,
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Evaluation {
     pub stage: Stage,
     /// The touch tier.
     pub tier: Tier,
+    /// Whether an alert episode opened, escalated or ended, told or not: the account is to be saved.
+    pub episodes_moved: bool,
 }
 
 /// What is known of an account besides its numbers.
@@ -66,6 +68,8 @@ pub struct Profile {
     pub segment: Option<String>,
     pub timezone: Option<String>,
     pub owner: Option<String>,
+    pub seats: Option<u32>,
+    pub mrr: Option<f64>,
     pub currency: Option<String>,
     pub started_at: Option<i64>,
     pub contract_ends_at: Option<i64>,
@@ -92,6 +96,7 @@ impl Account {
         let tier = self.tier(&metrics, model);
         let scores = Scores::of(&metrics, stage, model);
         let churned = stage == Stage::Churned;
+        let before = self.state.episodes.clone();
         let mut episodes = std::mem::take(&mut self.state.episodes);
         let told = episode::step(
             &mut episodes,
@@ -103,12 +108,14 @@ impl Account {
             |name| rule_number(name, &metrics, &scores),
         );
         self.state.episodes = episodes;
+        let episodes_moved = before != self.state.episodes;
         let evaluation = Evaluation {
             at: now,
             metrics,
             scores,
             stage,
             tier,
+            episodes_moved,
         };
         for told in told {
             let change = self.alert(told, &evaluation, caused_by_received_at, model);
@@ -128,6 +135,8 @@ impl Account {
             segment: owned(text(&attributes.segment)),
             timezone: owned(text(&attributes.timezone)),
             owner: owned(text(&attributes.owner)),
+            seats: self.seats(),
+            mrr: number(&contract.mrr),
             currency: owned(text(&contract.currency)),
             started_at: self.started_at(),
             contract_ends_at: number(&contract.ends_at).map(|at| at as i64),

@@ -106,6 +106,12 @@ impl Account {
             .or(self.state.first_event_at)
     }
 
+    /// Seats of the contract, or else of the account's attributes.
+    pub(crate) fn seats(&self) -> Option<u32> {
+        let stated = number(&self.state.contract.seats).or_else(|| number(&self.state.attributes.seats));
+        stated.filter(|seats| *seats >= 1.0).map(|seats| seats as u32)
+    }
+
     /// The numbers at `now`, from the events folded so far.
     pub fn metrics(&self, now: i64, model: &Model) -> Metrics {
         let state = &self.state;
@@ -128,8 +134,7 @@ impl Account {
         let usage_before = uses(before_28);
         let begun = state.first_event_at.map(|at| self.local_day(at, model));
         let has_two_windows = begun.is_some_and(|begun| begun <= today - 55);
-        let seats = number(&state.contract.seats).or_else(|| number(&state.attributes.seats));
-        let seats = seats.filter(|seats| *seats >= 1.0).map(|seats| seats as u32);
+        let seats = self.seats();
 
         let mut metrics = Metrics {
             logins_1d: logins(last_1),

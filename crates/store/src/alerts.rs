@@ -19,6 +19,36 @@ pub struct PendingDelivery {
     pub body: String,
 }
 
+/// A delivery that is to be tried (again), with its place among the others.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub struct WaitingDelivery {
+    /// The alert's change.
+    pub alert_id: String,
+    /// The attempts made so far.
+    pub attempt: u32,
+    /// When the next one is due, milliseconds.
+    pub next_attempt_at: i64,
+    /// The body to send.
+    pub body: String,
+    /// The partition of `mimamori.alerts` that the account's key leads to.
+    pub partition: i32,
+    /// When the oldest waiting change of the same episode is due, milliseconds.
+    pub episode_due_at: i64,
+}
+
+/// Which waiting deliveries to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingQuery {
+    /// The destination's name.
+    pub destination: String,
+    /// The partitions of `mimamori.alerts` whose accounts are asked for.
+    pub partitions: Vec<i32>,
+    /// How many partitions `mimamori.alerts` has.
+    pub partition_count: i32,
+    /// Rows at most.
+    pub limit: u32,
+}
+
 impl Store {
     /// Writes changes of alerts.
     pub async fn insert_alerts(&self, token: &str, rows: &[AlertRow]) -> Result<(), Error> {
@@ -48,6 +78,51 @@ impl Store {
                  WHERE last_status = 'retrying' AND isNotNull(next_at)
                  ORDER BY next_attempt_at",
             )
+        })
+        .await
+    }
+
+    /// The deliveries of which the newest row says `retrying`, by the due time of the oldest of their
+    /// episode and within an episode in the order of its changes. The account, the episode and the
+    /// time of the change are those that the body tells.
+    pub async fn waiting_deliveries(&self, query: &WaitingQuery) -> Result<Vec<WaitingDelivery>, Error> {
+        self.fetch("read the waiting deliveries", true, |client| {
+            client
+                .query(
+                    "SELECT alert_id, attempt, next_attempt_at, body, partition,
+                            first_value(next_attempt_at) OVER
+                                (PARTITION BY episode ORDER BY changed_at, rank, alert_id) AS episode_due_at
+                     FROM
+                     (
+                         SELECT alert_id, last_attempt AS attempt, last_body AS body,
+                                toUnixTimestamp64Milli(assumeNotNull(next_at)) AS next_attempt_at,
+                                JSONExtractString(last_body, 'data', 'episode_id') AS episode,
+                                JSONExtractString(last_body, 'data', 'account_id') AS account,
+                                toInt32(kafkaMurmurHash(account) % ?) AS partition,
+                                toUnixTimestamp64Milli(parseDateTime64BestEffortOrZero(
+                                    JSONExtractString(last_body, 'timestamp'), 3, 'UTC')) AS changed_at,
+                                transform(JSONExtractString(last_body, 'data', 'change'),
+                                    ['opened', 'escalated'], [0, 1], 2) AS rank
+                         FROM
+                         (
+                             SELECT alert_id, max(attempt) AS last_attempt,
+                                    argMax(status, attempt) AS last_status,
+                                    argMax(next_attempt_at, attempt) AS next_at,
+                                    argMax(body, attempt) AS last_body
+                             FROM deliveries_versions FINAL
+                             WHERE destination = ?
+                             GROUP BY alert_id
+                         )
+                         WHERE last_status = 'retrying' AND isNotNull(next_at)
+                     )
+                     WHERE partition IN ?
+                     ORDER BY episode_due_at, episode, changed_at, rank, alert_id
+                     LIMIT ?",
+                )
+                .bind(query.partition_count)
+                .bind(&query.destination)
+                .bind(&query.partitions)
+                .bind(query.limit)
         })
         .await
     }

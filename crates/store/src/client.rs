@@ -48,6 +48,8 @@ impl Store {
             .with_user(&config.user)
             .with_database(&config.database)
             .with_setting("async_insert", "0")
+            // History may span any number of months.
+            .with_setting("max_partitions_per_insert_block", "0")
             .with_setting("max_query_size", "16777216")
             .with_product_info("mimamori", env!("CARGO_PKG_VERSION"));
         if !config.password.is_empty() {

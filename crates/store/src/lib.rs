@@ -19,7 +19,7 @@ pub use accounts::{
     AccountGroup, AccountPage, AccountQuery, AccountSummary, HealthOfDay, HistoryQuery, SortKey,
     TimelineEvent,
 };
-pub use alerts::PendingDelivery;
+pub use alerts::{PendingDelivery, WaitingDelivery, WaitingQuery};
 pub use client::{Error, Store};
 pub use config::ClickHouseConfig;
 pub use events::SeenEvent;

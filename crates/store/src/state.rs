@@ -59,6 +59,11 @@ impl Store {
             .await
     }
 
+    /// Writes the checkpoints of several partitions. What they vouch for must have been inserted before.
+    pub async fn insert_checkpoints(&self, token: &str, checkpoints: &[Checkpoint]) -> Result<(), Error> {
+        self.insert("checkpoints", token, checkpoints).await
+    }
+
     /// The newest state of every account of a partition.
     pub async fn states(&self, partition: i32) -> Result<Vec<StateRow>, Error> {
         self.fetch("read the account states", true, |client| {

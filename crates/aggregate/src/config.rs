@@ -1,0 +1,76 @@
+use serde::{Deserialize, Serialize};
+
+/// Section `[aggregate]`: how the worker takes its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The consumer group. Default `mimamori-aggregate`.
+    pub group: String,
+    /// Partitions of `mimamori.events`. Accounts move when it changes, so a state that was made with
+    /// another number is refused. Default 16.
+    pub partitions: i32,
+    /// Events land in ClickHouse at the latest after this many milliseconds. Default 1000.
+    pub land_after_ms: i64,
+    /// Events land in ClickHouse at the latest when this many wait. Default 100000.
+    pub land_rows: usize,
+    /// States are saved at least this often, in milliseconds. Default 10000.
+    pub checkpoint_after_ms: i64,
+    /// An account with new events is evaluated at most this often, in milliseconds. Default 1000.
+    pub evaluate_after_ms: i64,
+    /// What evaluations found of an account is written at most this often, in milliseconds, unless
+    /// it opens or ends an alert. Default 5000.
+    pub write_after_ms: i64,
+    /// An account without events is evaluated this often, in seconds, so that its silence counts.
+    /// Default 3600.
+    pub sweep_seconds: i64,
+    /// Evaluations that wait to be written at most; beyond it they are written at once. Default 20000.
+    pub evaluation_rows: usize,
+    /// A partition speaks of now while its newest event is at most this old, in seconds. Default 600.
+    pub live_within_seconds: i64,
+    /// … or when nothing has come for this long, in seconds; and an account to which older events
+    /// come is not alerted about before they have ended for as long. Default 10.
+    pub quiet_after_seconds: i64,
+    /// Records taken from the queue at a time at most. Default 20000.
+    pub batch_records: usize,
+    /// How long a stop may take to write what is held, in milliseconds. Default 3000.
+    pub stop_within_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            group: "mimamori-aggregate".to_string(),
+            partitions: stream::topics::DEFAULT_PARTITIONS,
+            land_after_ms: 1_000,
+            land_rows: 100_000,
+            checkpoint_after_ms: 10_000,
+            evaluate_after_ms: 1_000,
+            write_after_ms: 5_000,
+            sweep_seconds: 3_600,
+            evaluation_rows: 20_000,
+            live_within_seconds: 600,
+            quiet_after_seconds: 10,
+            batch_records: 20_000,
+            stop_within_ms: 3_000,
+        }
+    }
+}
+
+impl Config {
+    /// What is wrong, and what would be right; `None` when all is well.
+    pub fn problem(&self) -> Option<String> {
+        let at_least_one: [(&str, i64); 9] = [
+            ("partitions", i64::from(self.partitions)),
+            ("land_after_ms", self.land_after_ms),
+            ("land_rows", self.land_rows as i64),
+            ("checkpoint_after_ms", self.checkpoint_after_ms),
+            ("evaluate_after_ms", self.evaluate_after_ms),
+            ("sweep_seconds", self.sweep_seconds),
+            ("evaluation_rows", self.evaluation_rows as i64),
+            ("live_within_seconds", self.live_within_seconds),
+            ("batch_records", self.batch_records as i64),
+        ];
+        let (name, value) = at_least_one.into_iter().find(|(_, value)| *value < 1)?;
+        Some(format!("aggregate.{name} is {value}; it must be at least 1"))
+    }
+}

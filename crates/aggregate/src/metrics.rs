@@ -1,0 +1,86 @@
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
+};
+
+/// What the worker tells about itself.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    pub(crate) events: IntCounter,
+    pub(crate) duplicates: IntCounter,
+    pub(crate) undecodable: IntCounter,
+    pub(crate) too_late: IntCounter,
+    pub(crate) late_lookups: IntCounter,
+    pub(crate) evaluations: IntCounter,
+    pub(crate) alerts: IntCounterVec,
+    pub(crate) accounts: IntGauge,
+    pub(crate) watermark: IntGaugeVec,
+    pub(crate) checkpoint: Histogram,
+    pub(crate) event_to_score: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
+        let metrics = Metrics {
+            events: IntCounter::new("mimamori_aggregate_events_total", "Events folded into accounts")?,
+            duplicates: IntCounter::new(
+                "mimamori_aggregate_duplicates_total",
+                "Events whose id the account had had before",
+            )?,
+            undecodable: IntCounter::new(
+                "mimamori_aggregate_undecodable_total",
+                "Records that were not events and went to mimamori.rejected",
+            )?,
+            too_late: IntCounter::new(
+                "mimamori_aggregate_too_late_total",
+                "Events landed but over 90 days behind the newest of their account, so in no window",
+            )?,
+            late_lookups: IntCounter::new(
+                "mimamori_aggregate_late_lookups_total",
+                "Events that had to be looked up in ClickHouse because their ids are no longer remembered",
+            )?,
+            evaluations: IntCounter::new("mimamori_aggregate_evaluations_total", "Evaluations of accounts")?,
+            alerts: IntCounterVec::new(
+                Opts::new(
+                    "mimamori_alerts_total",
+                    "Changes of alert episodes that were sent",
+                ),
+                &["rule", "change"],
+            )?,
+            accounts: IntGauge::new("mimamori_aggregate_accounts", "Accounts held in memory")?,
+            watermark: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_watermark_seconds",
+                    "Time of the newest event read, seconds since 1970",
+                ),
+                &["partition"],
+            )?,
+            checkpoint: Histogram::with_opts(
+                HistogramOpts::new(
+                    "mimamori_checkpoint_duration_seconds",
+                    "Time to save what has changed",
+                )
+                .buckets(exponential_buckets(0.005, 2.0, 14)?),
+            )?,
+            event_to_score: Histogram::with_opts(
+                HistogramOpts::new(
+                    "mimamori_event_to_score_seconds",
+                    "From the receipt of an event to the evaluation that answers it",
+                )
+                .buckets(exponential_buckets(0.005, 2.0, 16)?),
+            )?,
+        };
+        registry.register(Box::new(metrics.events.clone()))?;
+        registry.register(Box::new(metrics.duplicates.clone()))?;
+        registry.register(Box::new(metrics.undecodable.clone()))?;
+        registry.register(Box::new(metrics.too_late.clone()))?;
+        registry.register(Box::new(metrics.late_lookups.clone()))?;
+        registry.register(Box::new(metrics.evaluations.clone()))?;
+        registry.register(Box::new(metrics.alerts.clone()))?;
+        registry.register(Box::new(metrics.accounts.clone()))?;
+        registry.register(Box::new(metrics.watermark.clone()))?;
+        registry.register(Box::new(metrics.checkpoint.clone()))?;
+        registry.register(Box::new(metrics.event_to_score.clone()))?;
+        Ok(metrics)
+    }
+}

@@ -1,0 +1,355 @@
+use event::EventType;
+use health::HealthConfig;
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: i64 = 1000;
+const HOUR: i64 = 3600 * SECOND;
+/// 2026-03-02T12:00:00Z.
+const NOON: i64 = 1_772_452_800_000;
+
+fn model() -> Arc<Model> {
+    Arc::new(
+        Model::new(HealthConfig {
+            remember_ids_max: 8,
+            ..HealthConfig::default()
+        })
+        .unwrap(),
+    )
+}
+
+fn empty(model: &Arc<Model>, now: i64) -> Partition {
+    let past = Past {
+        epoch: 1,
+        next_offset: 0,
+        watermark: None,
+        landed: BTreeSet::new(),
+        accounts: Vec::new(),
+    };
+    Partition::new(3, past, Arc::clone(model), Arc::new(Config::default()), now)
+}
+
+fn event(account: &str, id: &str, event_type: EventType, name: &str, at: i64) -> Event {
+    Event {
+        event_id: id.into(),
+        account_id: account.into(),
+        user_id: Some("ann".into()),
+        event_type,
+        name: name.into(),
+        occurred_at: at,
+        received_at: at,
+        source: "test".into(),
+        properties: String::new(),
+    }
+}
+
+fn login(account: &str, id: &str, at: i64) -> Event {
+    event(account, id, EventType::Login, "", at)
+}
+
+fn evaluated_at(partition: &Partition, account: &str) -> Vec<i64> {
+    let rows = partition.waiting.scores.iter();
+    rows.filter(|row| row.account_id == account)
+        .map(|row| row.evaluated_at)
+        .collect()
+}
+
+#[test]
+fn an_event_of_now_is_evaluated_at_once_and_then_at_most_once_a_second() {
+    let model = model();
+    let mut partition = empty(&model, NOON);
+    partition.take(login("acme", "e1", NOON), 0, false, NOON + 5);
+    assert_eq!(
+        partition.evaluate_due(NOON + 5, false, 100, |waited| assert_eq!(waited, 5)),
+        1
+    );
+    partition.take(login("acme", "e2", NOON + 10), 1, false, NOON + 15);
+    assert_eq!(partition.evaluate_due(NOON + 20, false, 100, |_| {}), 0);
+    assert_eq!(partition.evaluate_due(NOON + 5 + SECOND, false, 100, |_| {}), 1);
+}
+
+#[test]
+fn what_changed_is_written_at_most_every_five_seconds_and_never_later() {
+    let model = model();
+    let mut partition = empty(&model, NOON);
+    for second in 0..20 {
+        let now = NOON + second * SECOND;
+        if second < 12 {
+            partition.take(login("acme", &format!("e{second}"), now), second, false, now);
+        }
+        partition.evaluate_due(now, false, 100, |_| {});
+    }
+    let seconds: Vec<i64> = evaluated_at(&partition, "acme")
+        .iter()
+        .map(|at| (at - NOON) / SECOND)
+        .collect();
+    assert_eq!(
+        seconds,
+        [0, 5, 10, 15],
+        "the event of second 11 is written at second 15"
+    );
+}
+
+#[test]
+fn silence_is_noticed_by_the_hour() {
+    let model = model();
+    let mut partition = empty(&model, NOON);
+    partition.take(login("acme", "e1", NOON), 0, false, NOON);
+    partition.evaluate_due(NOON, false, 100, |_| {});
+    let much_later = NOON + 30 * 24 * HOUR;
+    assert_eq!(
+        partition.evaluate_due(much_later, false, 100, |_| {}),
+        0,
+        "the partition may lag"
+    );
+    assert_eq!(
+        partition.evaluate_due(much_later, true, 100, |_| {}),
+        1,
+        "it is read to its end and quiet"
+    );
+    let row = partition.waiting.metrics.last().unwrap();
+    assert_eq!(row.days_since_last_login, Some(30));
+    assert_eq!(partition.evaluate_due(much_later + HOUR, true, 100, |_| {}), 1);
+}
+
+#[test]
+fn history_is_evaluated_at_its_midnights_and_alerts_nobody() {
+    let model = model();
+    let now = NOON + 200 * 24 * HOUR;
+    let mut partition = empty(&model, now);
+    // Uses every day for sixty days, then nothing for forty, then one more login.
+    for day in 0..60 {
+        let feature = event(
+            "acme",
+            &format!("f{day}"),
+            EventType::Feature,
+            "report",
+            NOON + day * 24 * HOUR,
+        );
+        partition.take(feature, day, false, now);
+    }
+    partition.take(login("acme", "back", NOON + 100 * 24 * HOUR), 60, false, now);
+    let scored = evaluated_at(&partition, "acme");
+    assert_eq!(scored.len(), 100, "one a midnight");
+    assert!(scored.iter().all(|at| at % DAY_MS == 0));
+    let silent = partition
+        .waiting
+        .metrics
+        .iter()
+        .map(|row| row.days_since_last_active.unwrap())
+        .max();
+    assert_eq!(silent, Some(41), "the midnight before the login");
+    assert!(partition.take_alerting().is_empty());
+    assert_eq!(
+        partition.evaluate_due(now, true, 100, |_| {}),
+        0,
+        "not quiet for long enough"
+    );
+}
+
+#[test]
+fn an_account_in_trouble_is_alerted_about_when_its_history_has_come_to_an_end() {
+    let model = model();
+    let now = NOON + 40 * 24 * HOUR;
+    let mut partition = empty(&model, now);
+    partition.take(
+        event("acme", "f", EventType::Feature, "report", NOON),
+        0,
+        false,
+        now,
+    );
+    // Another account's event of now makes the partition live.
+    partition.take(login("other", "e", now), 1, false, now);
+    partition.evaluate_due(now, true, 100, |_| {});
+    assert!(
+        partition.take_alerting().is_empty(),
+        "more of its history may be on the way"
+    );
+    partition.evaluate_due(now + 11 * SECOND, true, 100, |_| {});
+    let alerting = partition.take_alerting();
+    assert_eq!(alerting.len(), 1);
+    let told: Vec<&str> = partition
+        .outbox(alerting[0])
+        .iter()
+        .map(|change| change.rule.as_str())
+        .collect();
+    assert_eq!(told, ["churn_risk", "silence"]);
+    partition.sent(alerting[0]);
+    partition.evaluate_due(now + 2 * HOUR, true, 100, |_| {});
+    assert!(partition.take_alerting().is_empty(), "told once");
+}
+
+#[test]
+fn what_was_to_be_sent_when_the_process_died_is_sent_by_the_next_owner() {
+    let model = model();
+    let now = NOON + 40 * 24 * HOUR;
+    let mut partition = empty(&model, now);
+    partition.take(
+        event("acme", "f", EventType::Feature, "report", NOON),
+        0,
+        false,
+        now,
+    );
+    partition.evaluate_due(now + 11 * SECOND, true, 100, |_| {});
+    let place = partition.take_alerting()[0];
+    let saved = partition.state(place, now);
+    let ids: Vec<String> = partition
+        .outbox(place)
+        .iter()
+        .map(|change| change.alert_id.clone())
+        .collect();
+    let past = Past {
+        epoch: 2,
+        next_offset: 1,
+        watermark: Some(NOON),
+        landed: BTreeSet::new(),
+        accounts: vec![Account::decode("acme", &saved.state).unwrap()],
+    };
+    let mut next = Partition::new(3, past, Arc::clone(&model), Arc::new(Config::default()), now);
+    let place = next.take_alerting()[0];
+    let again: Vec<String> = next
+        .outbox(place)
+        .iter()
+        .map(|change| change.alert_id.clone())
+        .collect();
+    assert_eq!(ids, again);
+}
+
+#[test]
+fn a_later_owners_rows_are_newer_than_all_of_an_earlier_one() {
+    let model = model();
+    let mut first = empty(&model, NOON);
+    let mut second = empty(&model, NOON);
+    second.epoch = 2;
+    let last_of_first = (0..1000).map(|_| first.version()).last().unwrap();
+    assert!(second.version() > last_of_first);
+}
+
+/// What ClickHouse holds in the test below.
+#[derive(Default)]
+struct Tables {
+    events: Vec<EventRow>,
+    states: HashMap<String, StateRow>,
+    daily: HashMap<(String, u16), DailyRow>,
+    next_offset: i64,
+    watermark: Option<i64>,
+}
+
+impl Tables {
+    fn seen(&self, event: &Event, offset: i64) -> bool {
+        self.events.iter().any(|row| {
+            row.account_id == event.account_id && row.event_id == event.event_id && row.kafka_offset < offset
+        })
+    }
+
+    fn land(&mut self, partition: &mut Partition) {
+        self.events.append(&mut partition.waiting.events);
+        partition.events_landed();
+    }
+
+    /// The steps of a checkpoint, `steps` of them, as if the process died after.
+    fn checkpoint(&mut self, partition: &mut Partition, steps: usize) {
+        if steps >= 1 {
+            self.land(partition);
+        }
+        let unsaved = partition.take_unsaved(NOON);
+        if steps >= 2 {
+            for row in unsaved.daily {
+                self.daily.insert((row.account_id.clone(), row.day), row);
+            }
+        }
+        if steps >= 3 {
+            for row in unsaved.states {
+                self.states.insert(row.account_id.clone(), row);
+            }
+        }
+        if steps >= 4 {
+            self.next_offset = partition.next_offset;
+            self.watermark = partition.watermark;
+        }
+    }
+
+    fn recover(&self, epoch: u64, model: &Arc<Model>) -> Partition {
+        let accounts = self.states.values();
+        let past = Past {
+            epoch,
+            next_offset: self.next_offset,
+            watermark: self.watermark,
+            landed: self
+                .events
+                .iter()
+                .map(|row| row.kafka_offset)
+                .filter(|at| *at >= self.next_offset)
+                .collect(),
+            accounts: accounts
+                .map(|row| Account::decode(&row.account_id, &row.state).unwrap())
+                .collect(),
+        };
+        Partition::new(3, past, Arc::clone(model), Arc::new(Config::default()), NOON)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// A log of few accounts and few ids, so that repeats are many, over a span in which ids are
+    /// forgotten; the process is killed again and again, in the middle of checkpoints too.
+    #[test]
+    fn whenever_it_is_killed_every_event_lands_once_and_counts_once(
+        log in prop::collection::vec((0u8..3, 0u16..40), 1..120),
+        crashes in prop::collection::vec((1usize..25, 0usize..5), 1..12),
+    ) {
+        let model = model();
+        let log: Vec<Event> = log
+            .iter()
+            // An id stands for one event, so it has one time: up to 80 hours back.
+            .map(|(account, id)| login(&format!("a{account}"), &format!("e{id}"), NOON - i64::from(*id) * 2 * HOUR))
+            .collect();
+        let run = |partition: &mut Partition, tables: &Tables, until: usize| {
+            for offset in partition.next_offset..until as i64 {
+                let event = log[offset as usize].clone();
+                let was_seen = partition.must_look_up(&event, offset) && tables.seen(&event, offset);
+                partition.take(event, offset, was_seen, NOON);
+            }
+        };
+
+        let mut tables = Tables::default();
+        let mut partition = empty(&model, NOON);
+        let mut epoch = 1;
+        let mut reached = 0;
+        for (further, steps) in crashes {
+            reached = (reached + further).min(log.len());
+            run(&mut partition, &tables, reached);
+            tables.checkpoint(&mut partition, steps);
+            if steps < 4 {
+                epoch += 1;
+                partition = tables.recover(epoch, &model);
+            }
+        }
+        run(&mut partition, &tables, log.len());
+        tables.checkpoint(&mut partition, 4);
+
+        // What must be there: the first of each id.
+        let mut first = HashSet::new();
+        let expected: Vec<i64> = (0..log.len())
+            .filter(|at| first.insert((log[*at].account_id.clone(), log[*at].event_id.clone())))
+            .map(|at| at as i64)
+            .collect();
+        let mut landed: Vec<i64> = tables.events.iter().map(|row| row.kafka_offset).collect();
+        landed.sort_unstable();
+        prop_assert_eq!(&landed, &expected);
+
+        for account in ["a0", "a1", "a2"] {
+            let count = expected.iter().filter(|at| log[**at as usize].account_id == account).count();
+            let Some(state) = tables.states.get(account) else {
+                prop_assert_eq!(count, 0);
+                continue;
+            };
+            let folded = Account::decode(account, &state.state).unwrap();
+            prop_assert_eq!(folded.metrics(NOON, &model).logins_28d as usize, count);
+            let daily: u32 = tables.daily.values().filter(|row| row.account_id == account).map(|row| row.logins).sum();
+            prop_assert_eq!(daily as usize, count);
+        }
+    }
+}

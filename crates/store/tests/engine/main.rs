@@ -1,0 +1,12 @@
+//! What the crate does against the real engine: every migration, insert, query and view.
+//!
+//! One engine serves all tests of this process, each with a database of its own. To test against a
+//! server that runs already, give its address in `MIMAMORI_TEST_CLICKHOUSE_URL`.
+
+mod harness;
+mod inserts;
+mod migrations;
+mod queries;
+mod rows;
+mod views;
+mod workers;
