@@ -1,1 +1,3 @@
 //! The embedded engines: a Kafka-protocol log and ClickHouse over HTTP.
+
+pub mod clickhouse;
