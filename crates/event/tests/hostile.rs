@@ -1,5 +1,7 @@
 //! Whatever the bytes, decoding answers: an event within its bounds, or a rejection within its own.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use event::{Decoder, DecoderConfig, Event, EventType, Properties, wire};
 use proptest::prelude::*;
 use serde_json::json;

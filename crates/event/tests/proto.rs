@@ -9,9 +9,11 @@ use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Val
 
 fn published() -> MessageDescriptor {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/proto");
-    let files = protox::compile([folder.join("mimamori/v1/event.proto")], [&folder]).unwrap();
-    let pool = DescriptorPool::from_file_descriptor_set(files).unwrap();
-    pool.get_message_by_name("mimamori.v1.Event").unwrap()
+    let files = protox::compile([folder.join("mimamori/v1/event.proto")], [&folder])
+        .expect("the published file compiles");
+    let pool = DescriptorPool::from_file_descriptor_set(files).expect("what compiles is consistent");
+    pool.get_message_by_name("mimamori.v1.Event")
+        .expect("the published file holds the message")
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //!
 //! Where they cannot: lengths in bytes, the calendar, `2.0` for a whole number, the time window.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

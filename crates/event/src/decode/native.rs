@@ -48,18 +48,18 @@ pub(super) struct Native<'a> {
     has_specversion: bool,
     /// A native field that was given twice.
     repeated: Option<&'static str>,
-    /// The JSON is something else than an object.
+    /// The JSON is an object, and nothing else.
     is_object: bool,
 }
 
 impl<'a> Native<'a> {
     /// Reads a JSON text; an object that has none of the fields is no error here.
     pub(super) fn read(text: &'a str) -> Result<Native<'a>, Rejection> {
+        let mut native = Native::default();
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let native = deserializer
-            .deserialize_any(NativeVisitor)
+        let read = deserializer.deserialize_any(NativeVisitor(&mut native));
+        read.and_then(|()| deserializer.end())
             .map_err(|error| json::refused(&error))?;
-        deserializer.end().map_err(|error| json::refused(&error))?;
         if !native.is_object {
             return Err(unknown_format(
                 "the payload is not a json object: send one event as one object",
@@ -130,22 +130,21 @@ fn event_type(value: &Scalar<'_>) -> Result<EventType, Rejection> {
     ))
 }
 
-struct NativeVisitor;
+/// Fills in the fields in place: they are too wide to be handed up through the reader's layers.
+struct NativeVisitor<'n, 'a>(&'n mut Native<'a>);
 
-impl<'de> Visitor<'de> for NativeVisitor {
-    type Value = Native<'de>;
+impl<'de> Visitor<'de> for NativeVisitor<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("any JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Native<'de>, A::Error> {
-        let mut native = Native {
-            is_object: true,
-            ..Native::default()
-        };
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let native = self.0;
+        native.is_object = true;
         while let Some(field) = entries.next_key_seed(FieldName)? {
-            let slot = match field {
+            let (value, name) = match field {
                 Field::EventId => (&mut native.event_id, "event_id"),
                 Field::AccountId => (&mut native.account_id, "account_id"),
                 Field::UserId => (&mut native.user_id, "user_id"),
@@ -165,42 +164,41 @@ impl<'de> Visitor<'de> for NativeVisitor {
                     continue;
                 }
             };
-            let (value, name) = slot;
             if *value != Scalar::Absent {
                 native.repeated = Some(name);
             }
             *value = entries.next_value()?;
         }
-        Ok(native)
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Native<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Native::default())
+        Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Native<'de>, E> {
-        Ok(Native::default())
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Native<'de>, E> {
-        Ok(Native::default())
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Native<'de>, E> {
-        Ok(Native::default())
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Native<'de>, E> {
-        Ok(Native::default())
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Native<'de>, E> {
-        Ok(Native::default())
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E>(self) -> Result<Native<'de>, E> {
-        Ok(Native::default())
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
