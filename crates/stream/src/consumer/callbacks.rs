@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use crate::config::KafkaConfig;
 use crate::context::{Context, lock};
 
-/// What a callback saw.
+/// What a callback saw, or the thread that commits.
 pub(super) enum Note {
     Assigned(TopicPartitionList),
     Revoked {
@@ -65,7 +65,7 @@ impl Callbacks {
         self.context.last_error()
     }
 
-    fn note(&self, note: Note) {
+    pub(super) fn note(&self, note: Note) {
         lock(&self.notes).push_back(note);
     }
 }
@@ -108,23 +108,6 @@ impl ConsumerContext for Callbacks {
                 lost: consumer.assignment_lost(),
             });
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut failure = result.err().map(|error| error.to_string());
-        let mut sent = Vec::with_capacity(offsets.count());
-        for element in offsets.elements() {
-            if let (None, Err(error)) = (&failure, element.error()) {
-                failure = Some(error.to_string());
-            }
-            if let Some(offset) = element.offset().to_raw() {
-                sent.push((element.partition(), offset));
-            }
-        }
-        self.note(Note::Committed {
-            failure,
-            offsets: sent,
-        });
     }
 }
 

@@ -27,6 +27,7 @@
 //! ```
 
 mod callbacks;
+mod commit;
 mod lag;
 mod shared;
 mod thread;

@@ -16,7 +16,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
@@ -26,7 +26,7 @@ use tracing::{debug, info, warn};
 
 use super::callbacks::{self, Callbacks, Note};
 use super::shared::{Shared, Stamped};
-use super::{ConsumerEvent, ConsumerOptions, EARLIEST, Record, StartFrom, lag};
+use super::{ConsumerEvent, ConsumerOptions, EARLIEST, Record, StartFrom, commit, lag};
 use crate::config::KafkaConfig;
 use crate::error::Error;
 use crate::metrics::ConsumerMetrics;
@@ -83,6 +83,8 @@ struct Draining {
 
 #[derive(Default)]
 struct Commits {
+    /// Lists for the thread that commits.
+    sender: Option<std_mpsc::Sender<TopicPartitionList>>,
     wanted: BTreeMap<i32, i64>,
     /// One request at a time: what comes meanwhile is merged.
     in_flight: bool,
@@ -121,6 +123,7 @@ impl Worker {
     pub(super) fn run(mut self) {
         let (stop_watching, stop) = std_mpsc::channel();
         let watcher = self.spawn_watcher(stop);
+        let committer = self.spawn_committer();
         while !self.shared.stopping() && !self.events.is_closed() {
             self.shared.beat();
             self.serve_requests();
@@ -136,7 +139,7 @@ impl Worker {
             self.poll();
         }
         drop(stop_watching);
-        self.leave(watcher);
+        self.leave(watcher, committer);
     }
 
     fn spawn_watcher(&self, stop: std_mpsc::Receiver<()>) -> Option<JoinHandle<()>> {
@@ -151,6 +154,26 @@ impl Worker {
             Ok(watcher) => Some(watcher),
             Err(error) => {
                 warn!(%error, "cannot start the lag watcher; lag stays unknown");
+                None
+            }
+        }
+    }
+
+    fn spawn_committer(&mut self) -> Option<JoinHandle<()>> {
+        let (sender, lists) = std_mpsc::channel();
+        let consumer = Arc::clone(&self.consumer);
+        let spawned = std::thread::Builder::new()
+            .name("kafka-commit".to_owned())
+            .spawn(move || commit::serve(&consumer, &lists));
+        match spawned {
+            Ok(committer) => {
+                self.commits.sender = Some(sender);
+                Some(committer)
+            }
+            Err(error) => {
+                self.fail(Error::Client(format!(
+                    "cannot start the thread that commits: {error}"
+                )));
                 None
             }
         }
@@ -375,10 +398,11 @@ impl Worker {
                 warn!(partition, next, "not a committable offset");
             }
         }
-        match self.consumer.commit(&list, CommitMode::Async) {
-            Ok(()) => self.commits.in_flight = true,
-            Err(error) => self.committed(Some(error.to_string()), wanted.into_iter().collect()),
-        }
+        self.commits.in_flight = self
+            .commits
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.send(list).is_ok());
     }
 
     fn committed(&mut self, failure: Option<String>, offsets: Vec<(i32, i64)>) {
@@ -570,6 +594,7 @@ impl Worker {
         };
         let code = error.rdkafka_error_code();
         if code == Some(RDKafkaErrorCode::AutoOffsetReset) {
+            let reason = format!("{}: {reason}", self.places());
             self.fail(Error::OffsetOutOfRange { reason });
         } else if matches!(error, KafkaError::MessageConsumptionFatal(_))
             || matches!(
@@ -589,6 +614,22 @@ impl Worker {
         }
     }
 
+    /// Where reading stands, for an error that does not name its partition: the partitions that are
+    /// known to be beyond their end, else all.
+    fn places(&self) -> String {
+        let end = |partition: i32| self.shared.with(partition, |found| found.end);
+        let beyond = |(partition, next): &(&i32, &i64)| end(**partition).is_some_and(|end| **next > end);
+        let mut suspects: Vec<_> = self.next.iter().filter(beyond).collect();
+        if suspects.is_empty() {
+            suspects = self.next.iter().collect();
+        }
+        let places = suspects.iter().map(|(partition, next)| {
+            let end = end(**partition).map_or_else(|| "unknown".to_owned(), |end| end.to_string());
+            format!("partition {partition} was to be read at {next}, its end is {end}")
+        });
+        places.collect::<Vec<_>>().join("; ")
+    }
+
     fn fail(&mut self, error: Error) {
         if !self.failed {
             self.failed = true;
@@ -598,7 +639,7 @@ impl Worker {
 
     // The end.
 
-    fn leave(mut self, watcher: Option<JoinHandle<()>>) {
+    fn leave(mut self, watcher: Option<JoinHandle<()>>, committer: Option<JoinHandle<()>>) {
         self.consumer.context().close();
         let deadline = Instant::now() + LAST_COMMIT;
         self.serve_requests();
@@ -616,6 +657,15 @@ impl Worker {
             && watcher.join().is_err()
         {
             warn!("the lag watcher panicked");
+        }
+        // A commit that still waits for an absent broker keeps the consumer until it has failed; the
+        // thread that sends it then leaves the group.
+        self.commits.sender = None;
+        if let Some(committer) = committer
+            && !self.commits.in_flight
+            && committer.join().is_err()
+        {
+            warn!("the thread that commits panicked");
         }
         let all = self.shared.assigned();
         self.shared.remove(&all);
