@@ -1,1 +1,29 @@
 //! The HTTP API and the page.
+//!
+//! Four things hold here. Nothing but loopback is listened on without an API key. Every answer that is
+//! not a success is a problem document (RFC 9457) that says what to do. What is unknown is `null`,
+//! never 0. And no request waits or grows without a bound: connections, requests at work, time, body
+//! and page size are all limited by [`Config`].
+
+mod accounts;
+mod alerts;
+mod answer;
+mod config;
+mod drivers;
+mod guard;
+mod keys;
+mod numbers;
+mod observe;
+mod openapi;
+mod page;
+mod params;
+mod problem;
+mod readiness;
+mod router;
+mod server;
+mod times;
+mod words;
+
+pub use config::{ApiKey, Config};
+pub use readiness::Readiness;
+pub use server::{Error, Server, run};

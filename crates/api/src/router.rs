@@ -1,0 +1,132 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus::{Registry, TextEncoder};
+use serde::Serialize;
+use store::Store;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::keys::ApiKeys;
+use crate::observe::{HttpMetrics, observe};
+use crate::problem::Problem;
+use crate::readiness::Readiness;
+use crate::{accounts, alerts, answer, guard, openapi, page};
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) keys: ApiKeys,
+    pub(crate) store: Store,
+    pub(crate) registry: Registry,
+    pub(crate) readiness: Readiness,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+pub(crate) fn router(shared: Shared, metrics: HttpMetrics) -> Router {
+    let api = Router::new()
+        .route("/api/v1/accounts", get(accounts::list))
+        .route("/api/v1/accounts/{id}", get(accounts::one))
+        .route("/api/v1/accounts/{id}/scores", get(accounts::scores))
+        .route("/api/v1/accounts/{id}/timeline", get(accounts::timeline))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route_layer(from_fn_with_state(shared.clone(), guard::pace))
+        .route_layer(from_fn_with_state(shared.clone(), guard::key));
+    let metrics_route = Router::new()
+        .route("/metrics", get(exposition))
+        .route_layer(from_fn_with_state(shared.clone(), guard::metrics_key));
+    let open = Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/api/v1/openapi.json", get(openapi::document))
+        .merge(page::routes());
+    Router::new()
+        .merge(api)
+        .merge(metrics_route)
+        .merge(open)
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(shared.config.max_body_bytes))
+        .layer(from_fn_with_state(shared.clone(), guard::body))
+        .layer(from_fn_with_state(shared.clone(), guard::host))
+        .layer(from_fn_with_state(metrics, observe))
+        .with_state(shared)
+}
+
+/// The process answers: no more is claimed.
+async fn alive() -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], "ok\n").into_response()
+}
+
+#[derive(Serialize)]
+struct ReadinessAnswer {
+    ready: bool,
+    checks: Vec<CheckAnswer>,
+}
+
+#[derive(Serialize)]
+struct CheckAnswer {
+    name: String,
+    ok: bool,
+    reason: Option<String>,
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    let mut checks: Vec<CheckAnswer> = shared
+        .readiness
+        .ask()
+        .into_iter()
+        .map(|(name, said)| CheckAnswer {
+            name,
+            ok: said.is_ok(),
+            reason: said.err(),
+        })
+        .collect();
+    let answered = shared.store.ping().await;
+    checks.push(CheckAnswer {
+        name: "clickhouse".to_string(),
+        ok: answered.is_ok(),
+        // The error names the address, which whoever may ask for readiness need not know.
+        reason: answered.err().map(|error| match error {
+            store::Error::Unreachable { .. } => "does not answer".to_string(),
+            _ => "refuses to answer".to_string(),
+        }),
+    });
+    let ready = checks.iter().all(|check| check.ok);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let answer = ReadinessAnswer { ready, checks };
+    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(answer)).into_response()
+}
+
+async fn exposition(State(shared): State<Shared>, asked: HeaderMap) -> Response {
+    match TextEncoder::new().encode_to_string(&shared.registry.gather()) {
+        Ok(text) => answer::tagged(
+            &asked,
+            text,
+            "text/plain; version=0.0.4; charset=utf-8",
+            "no-store",
+        ),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be written");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+async fn nothing_here(request: Request) -> Problem {
+    Problem::no_such_route(request.uri().path())
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    Problem::wrong_method(request.method().as_str(), request.uri().path())
+}
