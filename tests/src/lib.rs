@@ -1,1 +1,308 @@
-//! Helpers of the end-to-end tests.
+//! Helpers of the end-to-end tests: the real command as a child process, and questions to what it
+//! serves. Nothing waits by sleeping for a while: each wait looks for a thing and has a deadline.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// The pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The project's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The `mimamori` command of this build; built first when it is not up to date.
+pub fn mimamori() -> &'static Path {
+    static COMMAND: OnceLock<PathBuf> = OnceLock::new();
+    COMMAND.get_or_init(|| {
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo
+            .args(["build", "--package", "mimamori", "--message-format", "json"])
+            .current_dir(root());
+        let built = cargo
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo runs: it runs this test");
+        assert!(built.status.success(), "the mimamori command does not build");
+        let messages = String::from_utf8_lossy(&built.stdout).into_owned();
+        let executable = messages
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .find_map(|message| {
+                let is_ours = message["target"]["name"] == "mimamori";
+                message["executable"]
+                    .as_str()
+                    .filter(|_| is_ours)
+                    .map(PathBuf::from)
+            });
+        executable.expect("cargo names the executable that it built")
+    })
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
+    probe.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Asks until there is an answer; an error counts as not yet.
+///
+/// # Errors
+/// The last error when `within` is over.
+pub async fn wait_for<T, F, Fut>(what: &str, within: Duration, mut look: F) -> anyhow::Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = anyhow::Result<Option<T>>>,
+{
+    let deadline = Instant::now() + within;
+    loop {
+        let last = match look().await {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if Instant::now() >= deadline {
+            return match last {
+                Some(error) => Err(error.context(format!("no {what} within {within:?}"))),
+                None => bail!("no {what} within {within:?}"),
+            };
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Where a `mimamori up` keeps its data and listens; the same over its restarts.
+pub struct Place {
+    folder: tempfile::TempDir,
+    /// The port of the Kafka log.
+    pub kafka: u16,
+    /// The port of ClickHouse.
+    pub clickhouse: u16,
+    /// The port of the API.
+    pub api: u16,
+}
+
+impl Place {
+    /// A new folder and free ports, with this text as its configuration.
+    pub fn new(config: &str) -> anyhow::Result<Place> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("mimamori.toml"), config)?;
+        Ok(Place {
+            folder,
+            kafka: free_port(),
+            clickhouse: free_port(),
+            api: free_port(),
+        })
+    }
+
+    /// A path inside the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The command with this place's configuration.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(mimamori());
+        command
+            .arg(subcommand)
+            .arg("--config")
+            .arg(self.path("mimamori.toml"));
+        command
+            .current_dir(self.folder.path())
+            .kill_on_drop(true)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// `mimamori up`, not started.
+    pub fn up_command(&self) -> Command {
+        let mut command = self.command("up");
+        command.arg("--data-dir").arg(self.path("data"));
+        command.args(["--kafka-listen", &format!("127.0.0.1:{}", self.kafka)]);
+        command.args(["--clickhouse-listen", &format!("127.0.0.1:{}", self.clickhouse)]);
+        command.args(["--api-listen", &format!("127.0.0.1:{}", self.api)]);
+        command
+    }
+
+    /// Starts `mimamori up` and waits until `/readyz` says that every role takes part. Its log goes to
+    /// the file `log` of the folder.
+    ///
+    /// # Errors
+    /// The process ends or is not ready within two minutes; the end of its log is in the error.
+    pub async fn up(&self) -> anyhow::Result<Child> {
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))?;
+        let mut command = self.up_command();
+        command.stdout(log.try_clone()?).stderr(log);
+        let mut child = command.spawn().context("cannot start mimamori up")?;
+        let ready = format!("http://127.0.0.1:{}/readyz", self.api);
+        let started = wait_for("readiness", Duration::from_secs(120), || async {
+            let status = reqwest::get(&ready).await?.status();
+            Ok(status.is_success().then_some(()))
+        });
+        tokio::select! {
+            started = started => started.with_context(|| self.end_of_log())?,
+            ended = child.wait() => bail!("mimamori up ended: {}\n{}", ended?, self.end_of_log()),
+        }
+        Ok(child)
+    }
+
+    /// The last lines of the log.
+    pub fn end_of_log(&self) -> String {
+        let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// What ClickHouse answers, as text.
+    pub async fn query(&self, sql: &str) -> anyhow::Result<String> {
+        let url = format!("http://127.0.0.1:{}/?database=mimamori", self.clickhouse);
+        let answer = reqwest::Client::new()
+            .post(url)
+            .body(sql.to_string())
+            .send()
+            .await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(
+            status.is_success(),
+            "ClickHouse answered {status} to {sql}: {text}"
+        );
+        Ok(text.trim_end().to_string())
+    }
+
+    /// What ClickHouse answers, as a number.
+    pub async fn count(&self, sql: &str) -> anyhow::Result<i64> {
+        let text = self.query(sql).await?;
+        text.parse().with_context(|| format!("{sql} answered {text:?}"))
+    }
+
+    /// What the API answers.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let url = format!("http://127.0.0.1:{}{path}", self.api);
+        let answer = reqwest::get(url).await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        ensure!(status.is_success(), "{path} answered {status}: {text}");
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// The Python of a virtual environment under the target folder with these requirements; made when
+/// it is missing or they changed.
+///
+/// # Errors
+/// Says what to install.
+pub fn python(name: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
+    let venv = root().join("target").join(format!("venv-{name}"));
+    let python = venv.join("bin/python");
+    let wanted = std::fs::read_to_string(requirements)?;
+    let stamp = venv.join("requirements.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(python);
+    }
+    let run = |program: &Path, arguments: &[&std::ffi::OsStr]| -> anyhow::Result<()> {
+        let status = std::process::Command::new(program).args(arguments).status();
+        let status = status
+            .with_context(|| format!("cannot run {}: install Python 3 with venv", program.display()))?;
+        ensure!(
+            status.success(),
+            "{} ended with {status}: install Python 3 with venv and pip",
+            program.display()
+        );
+        Ok(())
+    };
+    run(
+        Path::new("python3"),
+        &["-m".as_ref(), "venv".as_ref(), venv.as_os_str()],
+    )?;
+    run(
+        &python,
+        &[
+            "-m".as_ref(),
+            "pip".as_ref(),
+            "install".as_ref(),
+            "-q".as_ref(),
+            "-r".as_ref(),
+            requirements.as_os_str(),
+        ],
+    )?;
+    std::fs::write(stamp, wanted)?;
+    Ok(python)
+}
+
+/// A webhook receiver in another language that checks each signature with the `standardwebhooks`
+/// package.
+pub struct Receiver {
+    _child: Child,
+    lines: tokio::io::Lines<BufReader<tokio::process::ChildStdout>>,
+    /// The webhooks that were verified so far, as the receiver printed them.
+    pub received: Vec<Value>,
+}
+
+impl Receiver {
+    /// The secret that it checks with.
+    pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    /// Starts it on a port.
+    pub async fn start(port: u16) -> anyhow::Result<Receiver> {
+        let folder = root().join("tests/clients/webhook");
+        let python = python("webhook", &folder.join("requirements.txt"))?;
+        let mut command = Command::new(python);
+        command.arg(folder.join("receiver.py")).args([
+            "--port",
+            &port.to_string(),
+            "--secret",
+            Receiver::SECRET,
+        ]);
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("the receiver's output was asked for")?;
+        Ok(Receiver {
+            _child: child,
+            lines: BufReader::new(stdout).lines(),
+            received: Vec::new(),
+        })
+    }
+
+    /// Takes what has been received until one is what is looked for.
+    pub async fn wait_for(
+        &mut self,
+        within: Duration,
+        is_it: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + within;
+        loop {
+            let line = tokio::time::timeout_at(deadline, self.lines.next_line()).await;
+            let line = line.with_context(|| {
+                format!(
+                    "no such webhook within {within:?}, {} others",
+                    self.received.len()
+                )
+            })?;
+            let line = line?.context("the receiver ended")?;
+            let Ok(webhook) = serde_json::from_str::<Value>(&line) else {
+                continue;
+            };
+            self.received.push(webhook.clone());
+            if is_it(&webhook) {
+                return Ok(webhook);
+            }
+        }
+    }
+}
