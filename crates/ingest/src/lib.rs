@@ -1,1 +1,61 @@
 //! The ingest worker: raw events in, validated and re-keyed events out.
+//!
+//! What this crate keeps true:
+//!
+//! - The offset of a raw record is committed only when the broker has acknowledged what became of
+//!   it (the accepted event, or the rejected original) and of every record before it in its
+//!   partition. So no record is lost whatever dies; after a crash some are sent twice, and the
+//!   event's id tells the copies apart downstream.
+//! - No record is skipped, and none stops the worker: one that cannot be decoded goes to
+//!   `mimamori.rejected` as it came, with the reason; one that the broker refuses is sent again
+//!   until it is taken.
+//! - An account's events go to one partition of `mimamori.events`, whatever partition and key they
+//!   had before.
+//! - What is in flight is bounded in records and in bytes; beyond it consumption waits.
+
+mod config;
+mod in_flight;
+mod metrics;
+mod outgoing;
+mod worker;
+
+pub use config::Config;
+
+use prometheus::Registry;
+use stream::KafkaConfig;
+use tokio::sync::watch;
+
+/// Why the worker ended, or could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The section `[ingest]` cannot be used.
+    #[error("ingest: {0}")]
+    Config(String),
+    /// Kafka cannot be worked with.
+    #[error(transparent)]
+    Stream(#[from] stream::Error),
+    /// A metric could not be registered: another ingest worker uses the registry.
+    #[error("ingest: metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// Runs until `shutdown` holds `true` (or its sender is gone), then sends what is in flight, commits
+/// and leaves the group, within `drain_timeout_ms` and 2 s.
+///
+/// A broker that is away is waited for, at the start as later. `ready` is true while the worker is
+/// connected and what it sends is being acknowledged.
+///
+/// # Errors
+/// When the configuration cannot be used, and when Kafka refuses for good (no permission, a fatal
+/// error of the client).
+pub async fn run(
+    config: Config,
+    kafka: KafkaConfig,
+    registry: &Registry,
+    ready: watch::Sender<bool>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let result = worker::run(config, kafka, registry, &ready, shutdown).await;
+    ready.send_replace(false);
+    result
+}

@@ -67,6 +67,13 @@ pub enum Error {
         /// What librdkafka said.
         reason: String,
     },
+    /// The producer is broken for good (its idempotent session ended); make a new one and send what
+    /// it had not acknowledged again.
+    #[error("the producer cannot go on: {reason}")]
+    ProducerFatal {
+        /// What librdkafka said.
+        reason: String,
+    },
     /// The offset that a partition was to start at is not in the log (any more).
     #[error("the start offset is not in the log: {reason}; rebuild the state of that partition")]
     OffsetOutOfRange {

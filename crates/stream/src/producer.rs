@@ -52,7 +52,8 @@ impl Producer {
     ///
     /// # Errors
     /// [`Error::QueueFull`] when too much waits for acknowledgement: the record was not taken.
-    /// [`Error::TooLarge`] when the record exceeds `kafka.max_record_bytes`.
+    /// [`Error::TooLarge`] when the record exceeds `kafka.max_record_bytes`. [`Error::ProducerFatal`]
+    /// when this producer can take no record any more.
     pub fn send(
         &self,
         topic: &str,
@@ -160,6 +161,10 @@ impl Future for Delivery {
 fn name(error: KafkaError, topic: &str, bytes: usize) -> Error {
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
         Error::QueueFull
+    } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+        Error::ProducerFatal {
+            reason: error.to_string(),
+        }
     } else if is_too_large(&error) {
         Error::TooLarge {
             topic: topic.to_owned(),

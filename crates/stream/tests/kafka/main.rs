@@ -1,7 +1,9 @@
-//! The client against a broker: librdkafka's mock cluster, which speaks the protocol over TCP.
+//! The client against a broker over TCP: librdkafka's mock cluster, and the embedded broker for what
+//! the mock does not speak.
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod consumer;
 mod producer;
 mod support;
+mod topics;
