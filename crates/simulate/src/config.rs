@@ -23,7 +23,8 @@ pub struct Config {
     /// The share of events that arrive a second time, byte for byte. Default 0.01; 0 to 0.5.
     pub duplicates: f64,
     /// The share of events that arrive late, over [`crate::LATE_AFTER_MS`] after they occurred. Default 0.05;
-    /// 0 to 0.5.
+    /// 0 to 0.5. What happened before the period (an older account's attributes, users and milestones, up to 90
+    /// days back) is told in its first hours and comes on top.
     pub late: f64,
     /// How late a late event is at most, in milliseconds. Default 172,800,000 (2 days); over
     /// [`crate::LATE_AFTER_MS`], at most 7 days.

@@ -6,8 +6,6 @@
 //! is made at the latest in the hour in which it occurs. Held at any time are one day of sessions, a week of
 //! scripted entries and the late ones: nothing grows with the length of the simulation.
 
-use std::collections::VecDeque;
-
 use crate::calendar::{HOUR, SECOND, ZONES, Zone};
 use crate::config::{Config, ConfigError};
 use crate::draw::{Assignment, Period};
@@ -81,11 +79,7 @@ impl Engine {
             tomorrow: Vec::new(),
             entered: 0,
             period,
-            schedule: Schedule {
-                hour: 0,
-                records: VecDeque::new(),
-                sessions: VecDeque::new(),
-            },
+            schedule: Schedule::at(0),
             hour: Vec::new(),
             script: Vec::new(),
             speed: 1.0,
@@ -105,11 +99,7 @@ impl Engine {
             .map(|(_, midnight)| *midnight)
             .min()
             .unwrap_or(0);
-        self.schedule = Schedule {
-            hour: first.div_euclid(HOUR),
-            records: VecDeque::new(),
-            sessions: VecDeque::new(),
-        };
+        self.schedule = Schedule::at(first.div_euclid(HOUR));
         self.hour.clear();
         self.entered = day;
     }

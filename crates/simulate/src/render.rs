@@ -314,7 +314,8 @@ fn contract(out: &mut Vec<u8>, subject: &Subject<'_>, at: i64, change: Change) {
     let passed = (day - begun).div_euclid(term);
     let (from, to) = match change {
         Change::TrialStarted => (life.start_day, life.start_day + i32::from(life.trial_days)),
-        Change::Cancelled => (begun + passed * term, day),
+        // It ends with the day on which it is cancelled.
+        Change::Cancelled => (begun + passed * term, day + 1),
         _ => (begun + passed * term, begun + (passed + 1) * term),
     };
     text(out, "starts_at", &rfc3339(zone.midnight(from)));

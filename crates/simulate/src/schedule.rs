@@ -52,6 +52,15 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
+    /// An empty schedule that begins with `hour`.
+    pub(crate) fn at(hour: i64) -> Self {
+        Self {
+            hour,
+            records: VecDeque::new(),
+            sessions: VecDeque::new(),
+        }
+    }
+
     fn slot<T>(queue: &mut VecDeque<Vec<T>>, hour: i64, at: i64) -> &mut Vec<T> {
         let ahead = at.div_euclid(HOUR) - hour;
         debug_assert!(ahead >= 0, "an hour that has passed is never added to");
