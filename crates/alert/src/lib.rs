@@ -1,1 +1,37 @@
-//! The alert worker: delivers triggers as signed webhooks.
+//! The alert worker: delivers the changes of alert episodes as signed webhooks.
+//!
+//! What this crate keeps true:
+//!
+//! - An offset of `mimamori.alerts` is committed only when, for each destination, ClickHouse holds a row
+//!   that says what became of the alert. From then on the row, not the topic, carries the delivery.
+//! - A delivery is made at least once, and always under the same `webhook-id`. It is made a second time
+//!   only when the worker died, or was cut short, between the request and the row about it.
+//! - Of one episode the changes reach one destination in the order in which they happened.
+//! - A slow or dead destination delays no other, and memory does not grow with what waits for it:
+//!   what exceeds a destination's queue waits in ClickHouse alone.
+//!
+//! From the inside out: `schedule`, `outcome`, `signature`, `body` and `address` decide without
+//! doing any IO, and so does `lane`, which holds what waits for one destination; `webhook` makes the
+//! requests, `recorder` writes the rows, `engine` runs one lane for each destination, and `worker` joins
+//! that to Kafka.
+
+mod address;
+mod body;
+mod clock;
+mod config;
+mod engine;
+mod lane;
+mod metrics;
+mod offsets;
+mod outcome;
+mod recorder;
+mod schedule;
+mod signature;
+mod webhook;
+mod worker;
+
+pub use address::Refused;
+pub use config::{Config, ConfigError, Destination, DestinationProblem, Kind};
+pub use schedule::ScheduleError;
+pub use signature::SecretError;
+pub use worker::{Error, Wiring, run};

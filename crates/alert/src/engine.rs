@@ -1,0 +1,481 @@
+//! Runs one lane for each destination, between whoever brings the changes and the ledger.
+//!
+//! The lanes share nothing but the recorder and the offsets, so that one which waits for its receiver
+//! holds up no other. What waits for the ledger holds up all of them, and in the end consumption.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use health::AlertChange;
+use store::{WaitingDelivery, WaitingQuery};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use crate::body::{self, Order};
+use crate::clock::Clock;
+use crate::lane::{Change, DELIVERED, Lane, Offered, Reload, Shipment};
+use crate::metrics::AlertMetrics;
+use crate::offsets::{Offsets, Ticket};
+use crate::outcome::Answer;
+use crate::recorder::{self, Ledger, Numbered};
+use crate::webhook::Transport;
+
+/// The longest that a lane sleeps: due times are of the wall clock, which may be set.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// Why the engine cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Stopped {
+    #[error(transparent)]
+    Ledger(#[from] store::Error),
+    #[error("a task of the alert worker panicked: {0}")]
+    Panicked(JoinError),
+}
+
+/// The bounds of an engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    pub max_uncommitted: usize,
+    pub recorder_queue: usize,
+    pub drain: Duration,
+}
+
+/// A change of an alert and where it stands in the topic.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub partition: i32,
+    pub offset: i64,
+    /// `None` for a record that cannot be read: it is passed over.
+    pub change: Option<AlertChange>,
+}
+
+/// Owns the tasks; dropping it ends them.
+pub(crate) struct Engine<L> {
+    shared: Arc<Shared<L>>,
+    tasks: AbortHandle,
+    bounds: Bounds,
+}
+
+struct Shared<L> {
+    ledger: Arc<L>,
+    clock: Clock,
+    metrics: AlertMetrics,
+    lanes: Vec<Slot>,
+    offsets: Mutex<Offsets>,
+    entries: mpsc::Sender<Numbered>,
+    partition_count: Mutex<i32>,
+    /// Something was written.
+    progress: Notify,
+}
+
+struct Slot {
+    lane: Mutex<Lane>,
+    wake: Notify,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<L: Ledger> Engine<L> {
+    /// Starts the tasks. The receiver is told when the engine cannot go on.
+    pub fn start<T: Transport>(
+        ledger: L,
+        lanes: Vec<(Lane, T)>,
+        bounds: Bounds,
+        metrics: AlertMetrics,
+        clock: Clock,
+    ) -> (Engine<L>, oneshot::Receiver<Stopped>) {
+        let (entries, received) = mpsc::channel(bounds.recorder_queue);
+        let mut slots = Vec::new();
+        let mut transports = Vec::new();
+        for (lane, transport) in lanes {
+            slots.push(Slot {
+                lane: Mutex::new(lane),
+                wake: Notify::new(),
+            });
+            transports.push(Arc::new(transport));
+        }
+        let shared = Arc::new(Shared {
+            ledger: Arc::new(ledger),
+            clock,
+            metrics,
+            lanes: slots,
+            offsets: Mutex::new(Offsets::default()),
+            entries,
+            partition_count: Mutex::new(1),
+            progress: Notify::new(),
+        });
+
+        let mut running = JoinSet::new();
+        let recording = Arc::clone(&shared);
+        running.spawn(async move {
+            let ledger = Arc::clone(&recording.ledger);
+            let clock = recording.clock.clone();
+            recorder::record(ledger, clock, received, |numbered| recording.written(numbered)).await?;
+            Ok(())
+        });
+        for (number, transport) in transports.into_iter().enumerate() {
+            let shared = Arc::clone(&shared);
+            running.spawn(run_lane(shared, number, transport));
+        }
+        let (failed, failure) = oneshot::channel();
+        let watch = tokio::spawn(async move {
+            let stopped = loop {
+                match running.join_next().await {
+                    Some(Ok(Err(stopped))) => break stopped,
+                    Some(Err(error)) if error.is_panic() => break Stopped::Panicked(error),
+                    Some(_) => continue,
+                    None => return,
+                }
+            };
+            // Nobody listens once the engine is gone.
+            let _unheard = failed.send(stopped);
+        });
+        let engine = Engine {
+            shared,
+            tasks: watch.abort_handle(),
+            bounds,
+        };
+        (engine, failure)
+    }
+
+    /// These partitions of a topic with `partition_count` are ours: goes on with what waits of them.
+    pub fn assign(&self, partitions: &[i32], partition_count: i32) {
+        *lock(&self.shared.partition_count) = partition_count;
+        let mut offsets = lock(&self.shared.offsets);
+        for &partition in partitions {
+            offsets.assign(partition);
+        }
+        drop(offsets);
+        let now = self.shared.clock.now();
+        for slot in &self.shared.lanes {
+            lock(&slot.lane).assign(partitions, now);
+            slot.wake.notify_one();
+        }
+    }
+
+    /// Hands records to all lanes, in order, once there is room for them.
+    pub async fn submit(&self, arrivals: Vec<Arrival>) -> Result<(), store::Error> {
+        let shared = &self.shared;
+        let mut rest = arrivals.as_slice();
+        while !rest.is_empty() {
+            let room = shared.room(self.bounds.max_uncommitted).await;
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            shared.submit(now).await?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// The positions that moved since they were last asked for: for each partition the next offset.
+    pub fn take_moved(&self) -> Vec<(i32, i64)> {
+        lock(&self.shared.offsets).take_moved()
+    }
+
+    /// Ends when something was written since this was last waited for. Cancel safe.
+    pub async fn progress(&self) {
+        self.shared.progress.notified().await;
+    }
+
+    /// Finishes with these partitions: forgets what waits, waits for what is under way as long as it may,
+    /// and cuts the rest. Afterwards the positions may be committed; then say
+    /// [`forget`](Self::forget).
+    pub async fn release(&self, partitions: &[i32]) {
+        let shared = &self.shared;
+        for slot in &shared.lanes {
+            lock(&slot.lane).release(partitions, shared.clock.now());
+            slot.wake.notify_one();
+        }
+        let settled = timeout(self.bounds.drain, shared.settled(partitions));
+        if settled.await.is_ok() {
+            return;
+        }
+        for slot in &shared.lanes {
+            let mut lane = lock(&slot.lane);
+            let requests = lane.cut(partitions, shared.clock.now());
+            if requests > 0 {
+                info!(
+                    destination = lane.destination(),
+                    requests, "cutting requests short"
+                );
+            }
+            drop(lane);
+            slot.wake.notify_one();
+        }
+        let settled = timeout(self.bounds.drain / 2, shared.settled(partitions));
+        if settled.await.is_err() {
+            warn!(
+                ?partitions,
+                "not all deliveries could be recorded in time; some will be made again"
+            );
+        }
+    }
+
+    /// Drops what is held of these partitions.
+    pub fn forget(&self, partitions: &[i32]) {
+        for slot in &self.shared.lanes {
+            lock(&slot.lane).forget(partitions);
+            slot.wake.notify_one();
+        }
+        let mut offsets = lock(&self.shared.offsets);
+        for &partition in partitions {
+            offsets.release(partition);
+        }
+    }
+}
+
+impl<L> Drop for Engine<L> {
+    fn drop(&mut self) {
+        self.tasks.abort();
+    }
+}
+
+impl<L: Ledger> Shared<L> {
+    /// Waits until fewer than `most` records are outstanding and says how many more may be.
+    async fn room(&self, most: usize) -> usize {
+        loop {
+            let progress = self.progress.notified();
+            let outstanding = lock(&self.offsets).outstanding();
+            if outstanding < most {
+                return most - outstanding;
+            }
+            progress.await;
+        }
+    }
+
+    async fn submit(&self, arrivals: &[Arrival]) -> Result<(), store::Error> {
+        let mut taken: Vec<(Ticket, &AlertChange)> = Vec::new();
+        for arrival in arrivals {
+            let shares = if arrival.change.is_some() {
+                self.lanes.len()
+            } else {
+                0
+            };
+            let ticket = lock(&self.offsets).take(arrival.partition, arrival.offset, shares);
+            if let (Some(ticket), Some(change)) = (ticket, &arrival.change) {
+                taken.push((ticket, change));
+            }
+        }
+        self.progress.notify_one();
+        if self.lanes.is_empty() {
+            return Ok(());
+        }
+        let bodies: Vec<Arc<str>> = taken
+            .iter()
+            .map(|(_, change)| body::render(change).into())
+            .collect();
+        for slot in &self.lanes {
+            // In this order: what is not held now and has no row after that was never offered.
+            let (destination, unknown) = {
+                let lane = lock(&slot.lane);
+                let unknown: HashSet<String> = taken
+                    .iter()
+                    .filter(|(_, change)| !lane.knows(&change.alert_id))
+                    .map(|(_, change)| change.alert_id.clone())
+                    .collect();
+                (lane.destination().to_string(), Vec::from_iter(unknown))
+            };
+            let attempted = self.ledger.attempted(&destination, &unknown).await?;
+            let attempted: HashSet<String> = attempted.into_iter().collect();
+            for ((ticket, change), body) in taken.iter().zip(&bodies) {
+                if attempted.contains(&change.alert_id) {
+                    self.settle([*ticket]);
+                    continue;
+                }
+                let offered = lock(&slot.lane).offer(to_deliver(change, body, *ticket), self.clock.now());
+                match offered {
+                    Offered::Held | Offered::Written => {}
+                    Offered::Settled(ticket) => self.settle([ticket]),
+                }
+            }
+            slot.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The recorder wrote this.
+    fn written(&self, numbered: Numbered) {
+        let slot = &self.lanes[numbered.lane];
+        let further = lock(&slot.lane).recorded(&numbered.entry);
+        slot.wake.notify_one();
+        let row = &numbered.entry.row;
+        if row.attempt > 0 {
+            let labels = [row.destination.as_str(), row.status.as_str()];
+            self.metrics.deliveries.with_label_values(&labels).inc();
+        }
+        self.settle(numbered.entry.tickets.into_iter().chain(further));
+    }
+
+    fn settle(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        let mut offsets = lock(&self.offsets);
+        for ticket in tickets {
+            offsets.settle(ticket);
+        }
+        drop(offsets);
+        self.progress.notify_waiters();
+        self.progress.notify_one();
+    }
+
+    /// Waits until nothing of these partitions is outstanding or under way.
+    async fn settled(&self, partitions: &[i32]) {
+        loop {
+            let progress = self.progress.notified();
+            let outstanding = lock(&self.offsets).outstanding_of(partitions);
+            let busy = self
+                .lanes
+                .iter()
+                .any(|slot| lock(&slot.lane).is_busy_with(partitions));
+            if outstanding == 0 && !busy {
+                return;
+            }
+            progress.await;
+        }
+    }
+}
+
+fn to_deliver(change: &AlertChange, body: &Arc<str>, ticket: Ticket) -> Change {
+    Change {
+        alert_id: change.alert_id.as_str().into(),
+        episode_id: change.episode_id.as_str().into(),
+        order: Order::new(change.at, &change.change),
+        partition: ticket.partition,
+        body: Arc::clone(body),
+        caused_at: (change.caused_by_received_at > 0).then_some(change.caused_by_received_at),
+        ticket,
+    }
+}
+
+enum Done {
+    Answered {
+        alert_id: Arc<str>,
+        begun: i64,
+        answer: Answer,
+    },
+    Cancelled,
+    Reloaded {
+        rows: Result<Vec<WaitingDelivery>, store::Error>,
+        limit: usize,
+    },
+}
+
+async fn run_lane<L: Ledger, T: Transport>(
+    shared: Arc<Shared<L>>,
+    number: usize,
+    transport: Arc<T>,
+) -> Result<(), Stopped> {
+    let slot = &shared.lanes[number];
+    let destination = lock(&slot.lane).destination().to_string();
+    let pending = shared.metrics.pending.with_label_values(&[&destination]);
+    let parked = shared.metrics.parked.with_label_values(&[&destination]);
+    let mut working: JoinSet<Done> = JoinSet::new();
+    loop {
+        let now = shared.clock.now();
+        let (rows, wake_at) = {
+            let mut lane = lock(&slot.lane);
+            lane.set_aside(now);
+            if let Some(reload) = lane.begin_reload(now) {
+                working.spawn(reload_lane(Arc::clone(&shared), destination.clone(), reload));
+            }
+            while let Some(shipment) = lane.next(now) {
+                working.spawn(ship(Arc::clone(&transport), shared.clock.clone(), shipment));
+            }
+            pending.set(i64::try_from(lane.held()).unwrap_or(i64::MAX));
+            parked.set(i64::from(lane.is_parked()));
+            (lane.take_rows(), lane.wake_at())
+        };
+        // This task alone hands rows on, which keeps them in order.
+        for entry in rows {
+            // A recorder that is gone has ended the engine.
+            let _gone = shared.entries.send(Numbered { lane: number, entry }).await;
+        }
+
+        let asleep = match wake_at {
+            Some(at) => {
+                let ahead = u64::try_from(at - shared.clock.now()).unwrap_or(0);
+                Duration::from_millis(ahead).min(LONGEST_SLEEP)
+            }
+            None => LONGEST_SLEEP,
+        };
+        tokio::select! {
+            () = slot.wake.notified() => {}
+            () = sleep(asleep) => {}
+            Some(done) = working.join_next(), if !working.is_empty() => {
+                match done.map_err(Stopped::Panicked)? {
+                    Done::Cancelled => {}
+                    Done::Answered { alert_id, begun, answer } => {
+                        finish(&shared, slot, &alert_id, begun, &answer);
+                    }
+                    Done::Reloaded { rows, limit } => {
+                        let now = shared.clock.now();
+                        match rows {
+                            Ok(rows) => lock(&slot.lane).finish_reload(rows, limit, now),
+                            Err(error) => {
+                                lock(&slot.lane).abandon_reload();
+                                return Err(error.into());
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn ship<T: Transport>(transport: Arc<T>, clock: Clock, shipment: Shipment) -> Done {
+    let begun = clock.now();
+    tokio::select! {
+        answer = transport.send(&shipment.alert_id, &shipment.body) => Done::Answered {
+            alert_id: shipment.alert_id.clone(),
+            begun,
+            answer,
+        },
+        _ = shipment.cancelled => Done::Cancelled,
+    }
+}
+
+async fn reload_lane<L: Ledger>(shared: Arc<Shared<L>>, destination: String, reload: Reload) -> Done {
+    let query = WaitingQuery {
+        destination,
+        partitions: reload.partitions,
+        partition_count: *lock(&shared.partition_count),
+        limit: u32::try_from(reload.limit).unwrap_or(u32::MAX),
+    };
+    Done::Reloaded {
+        rows: shared.ledger.waiting(&query).await,
+        limit: reload.limit,
+    }
+}
+
+fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64, answer: &Answer) {
+    let now = shared.clock.now();
+    let Some(finished) = lock(&slot.lane).finish(alert_id, answer, begun, now) else {
+        return;
+    };
+    let row = &finished.row;
+    if row.status == DELIVERED {
+        if let Some(caused_at) = finished.caused_at {
+            let seconds = (now - caused_at).max(0) as f64 / 1_000.0;
+            shared.metrics.event_to_delivery.observe(seconds);
+        }
+        return;
+    }
+    warn!(
+        destination = row.destination,
+        alert_id,
+        attempt = row.attempt,
+        status = row.status,
+        error = row.error,
+        next_attempt_at = row.next_attempt_at,
+        "delivery failed"
+    );
+    if finished.disabled {
+        warn!(
+            destination = row.destination,
+            "the destination answered 410 gone and is disabled until a restart; remove it or mend its address"
+        );
+    }
+}

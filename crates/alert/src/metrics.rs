@@ -1,0 +1,62 @@
+//! The metrics of this worker, declared in one place.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// What the alert worker tells about itself. Registered once a process.
+#[derive(Debug, Clone)]
+pub struct AlertMetrics {
+    pub(crate) deliveries: IntCounterVec,
+    pub(crate) event_to_delivery: Histogram,
+    pub(crate) pending: IntGaugeVec,
+    pub(crate) parked: IntGaugeVec,
+    pub(crate) undecodable: IntCounter,
+}
+
+impl AlertMetrics {
+    /// Declares the metrics in `registry`; fails when they are there already.
+    pub fn register(registry: &Registry) -> Result<AlertMetrics, prometheus::Error> {
+        let metrics = AlertMetrics {
+            deliveries: IntCounterVec::new(
+                Opts::new(
+                    "mimamori_deliveries_total",
+                    "Attempts to deliver, and deliveries given up without one, by what became of them",
+                ),
+                &["destination", "status"],
+            )?,
+            event_to_delivery: Histogram::with_opts(
+                HistogramOpts::new(
+                    "mimamori_event_to_delivery_seconds",
+                    "From the receipt of the event that caused an alert to the receiver's acceptance of it",
+                )
+                .buckets(vec![
+                    0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0,
+                    1_800.0, 7_200.0, 43_200.0, 259_200.0,
+                ]),
+            )?,
+            pending: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_deliveries_pending",
+                    "Deliveries held in memory, those under way included",
+                ),
+                &["destination"],
+            )?,
+            parked: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_deliveries_parked",
+                    "1 while deliveries wait in ClickHouse alone, or it is not yet known that none do",
+                ),
+                &["destination"],
+            )?,
+            undecodable: IntCounter::new(
+                "mimamori_alerts_undecodable_total",
+                "Records of mimamori.alerts that could not be read and were passed over",
+            )?,
+        };
+        registry.register(Box::new(metrics.deliveries.clone()))?;
+        registry.register(Box::new(metrics.event_to_delivery.clone()))?;
+        registry.register(Box::new(metrics.pending.clone()))?;
+        registry.register(Box::new(metrics.parked.clone()))?;
+        registry.register(Box::new(metrics.undecodable.clone()))?;
+        Ok(metrics)
+    }
+}
