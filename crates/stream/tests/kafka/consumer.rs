@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use stream::{ConsumerEvent, ConsumerOptions, EARLIEST, Error, KafkaConfig, StartFrom};
 
-use crate::support::{PATIENCE, cluster, config, eventually, fill, join, join_with, next_offsets, values};
+use crate::support::{
+    PATIENCE, bed, eventually, fill, join, join_with, mock, mock_config, next_offsets, values,
+};
 
 const TOPIC: &str = "t";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn every_record_comes_once_and_in_order() {
-    let cluster = cluster(TOPIC, 4);
-    let config = config(&cluster);
+    let bed = bed(TOPIC, 4).await;
+    let config = bed.config();
     fill(&config, TOPIC, 4, 0, 5_000).await;
     let mut member = join(&config, TOPIC, StartFrom::Committed);
     assert_eq!(member.assigned().await, [0, 1, 2, 3]);
@@ -38,10 +40,10 @@ async fn every_record_comes_once_and_in_order() {
     member.handle.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_member_goes_on_where_the_last_one_committed() {
-    let cluster = cluster(TOPIC, 2);
-    let config = config(&cluster);
+    let bed = bed(TOPIC, 2).await;
+    let config = bed.config();
     fill(&config, TOPIC, 2, 0, 200).await;
     let mut first = join(&config, TOPIC, StartFrom::Committed);
     first.assigned().await;
@@ -63,10 +65,10 @@ async fn a_new_member_goes_on_where_the_last_one_committed() {
     assert_eq!(all.len(), 200);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_partition_has_a_position_and_a_lag_too() {
-    let cluster = cluster(TOPIC, 1);
-    let config = config(&cluster);
+    let bed = bed(TOPIC, 1).await;
+    let config = bed.config();
     fill(&config, TOPIC, 1, 0, 30).await;
     let mut first = join(&config, TOPIC, StartFrom::Committed);
     first.assigned().await;
@@ -81,10 +83,10 @@ async fn an_idle_partition_has_a_position_and_a_lag_too() {
     assert_eq!(second.handle.end_offset(0), Some(30));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partition_begins_exactly_where_it_is_asked_to() {
-    let cluster = cluster(TOPIC, 3);
-    let config = config(&cluster);
+    let bed = bed(TOPIC, 3).await;
+    let config = bed.config();
     fill(&config, TOPIC, 3, 0, 600).await;
     let mut member = join(&config, TOPIC, StartFrom::Asked);
     assert_eq!(member.assigned().await, [0, 1, 2]);
@@ -124,10 +126,10 @@ async fn a_partition_begins_exactly_where_it_is_asked_to() {
     member.handle.shutdown().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_start_beyond_the_log_stops_the_consumer_and_never_jumps() {
-    let cluster = cluster(TOPIC, 1);
-    let config = config(&cluster);
+    let bed = bed(TOPIC, 1).await;
+    let config = bed.config();
     fill(&config, TOPIC, 1, 0, 10).await;
     let mut member = join(&config, TOPIC, StartFrom::Asked);
     member.assigned().await;
@@ -144,12 +146,12 @@ async fn a_start_beyond_the_log_stops_the_consumer_and_never_jumps() {
     assert!(member.events.recv().await.is_none());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_partition_moves_only_after_the_owner_has_drained_it() {
-    let cluster = cluster(TOPIC, 2);
+    let bed = bed(TOPIC, 2).await;
     let config = KafkaConfig {
         revoke_deadline_ms: 9_000,
-        ..config(&cluster)
+        ..bed.config()
     };
     fill(&config, TOPIC, 2, 0, 100).await;
     let mut first = join(&config, TOPIC, StartFrom::Committed);
@@ -203,12 +205,12 @@ async fn a_revoked_partition_moves_only_after_the_owner_has_drained_it() {
     assert_eq!(values(&seen), (100..300).collect::<Vec<_>>());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_does_not_drain_loses_the_partition_at_the_deadline() {
-    let cluster = cluster(TOPIC, 2);
+    let bed = bed(TOPIC, 2).await;
     let config = KafkaConfig {
         revoke_deadline_ms: 500,
-        ..config(&cluster)
+        ..bed.config()
     };
     let mut first = join(&config, TOPIC, StartFrom::Asked);
     first.assigned().await;
@@ -223,8 +225,8 @@ async fn an_owner_that_does_not_drain_loses_the_partition_at_the_deadline() {
 
 #[tokio::test]
 async fn what_is_lost_is_fenced_and_not_committed() {
-    let cluster = cluster(TOPIC, 1);
-    let config = config(&cluster);
+    let cluster = mock(TOPIC, 1);
+    let config = mock_config(&cluster);
     fill(&config, TOPIC, 1, 0, 10).await;
     let mut member = join(&config, TOPIC, StartFrom::Committed);
     member.assigned().await;
@@ -243,10 +245,10 @@ async fn what_is_lost_is_fenced_and_not_committed() {
     assert_eq!(member.records(10).await[0].offset, 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_owner_pauses_consumption_and_bounds_memory() {
-    let cluster = cluster(TOPIC, 2);
-    let config = config(&cluster);
+    let bed = bed(TOPIC, 2).await;
+    let config = bed.config();
     let mut options = ConsumerOptions::new("group", TOPIC, StartFrom::Committed);
     (options.batch_records, options.queue_batches) = (50, 3);
     let mut member = join_with(&config, options);
@@ -268,14 +270,14 @@ async fn a_slow_owner_pauses_consumption_and_bounds_memory() {
     eventually("going on", || !member.handle.is_paused()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_is_not_served_keeps_its_membership() {
-    let cluster = cluster(TOPIC, 1);
+    let bed = bed(TOPIC, 1).await;
     let config = KafkaConfig {
         session_timeout_ms: 6_000,
         heartbeat_interval_ms: 500,
         revoke_deadline_ms: 1_000,
-        ..config(&cluster)
+        ..bed.config()
     };
     let mut options = ConsumerOptions::new("group", TOPIC, StartFrom::Committed);
     (options.batch_records, options.queue_batches) = (10, 1);
@@ -297,8 +299,8 @@ async fn a_member_that_is_not_served_keeps_its_membership() {
 
 #[tokio::test]
 async fn a_commit_that_the_broker_refuses_is_sent_again() {
-    let cluster = cluster(TOPIC, 1);
-    let config = config(&cluster);
+    let cluster = mock(TOPIC, 1);
+    let config = mock_config(&cluster);
     fill(&config, TOPIC, 1, 0, 10).await;
     let mut member = join(&config, TOPIC, StartFrom::Committed);
     member.assigned().await;
@@ -318,8 +320,8 @@ async fn a_commit_that_the_broker_refuses_is_sent_again() {
 
 #[tokio::test]
 async fn leaving_is_quick_also_with_the_broker_away() {
-    let cluster = cluster(TOPIC, 1);
-    let config = config(&cluster);
+    let cluster = mock(TOPIC, 1);
+    let config = mock_config(&cluster);
     let mut member = join(&config, TOPIC, StartFrom::Committed);
     member.assigned().await;
     let mut waiting = join(&config, TOPIC, StartFrom::Committed);
@@ -337,19 +339,4 @@ async fn leaving_is_quick_also_with_the_broker_away() {
         waiting.events.recv().await.is_none(),
         "the queue ends with the consumer"
     );
-}
-
-#[tokio::test]
-async fn a_broker_that_comes_back_is_read_on() {
-    let cluster = cluster(TOPIC, 1);
-    let config = config(&cluster);
-    fill(&config, TOPIC, 1, 0, 10).await;
-    let mut member = join(&config, TOPIC, StartFrom::Committed);
-    member.assigned().await;
-    member.records(10).await;
-    cluster.broker_down(1).unwrap();
-    member.handle.commit(&[(0, 10)]);
-    cluster.broker_up(1).unwrap();
-    fill(&config, TOPIC, 1, 10, 10).await;
-    assert_eq!(values(&member.records(10).await), (10..20).collect::<Vec<_>>());
 }

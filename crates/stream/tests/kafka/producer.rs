@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use stream::{Error, KafkaConfig, Producer, check_broker, librdkafka_features, librdkafka_version};
 
-use crate::support::{cluster, config, fill};
+use crate::support::{bed, fill, mock as cluster, mock_config as config};
 
 /// The hashes that Apache Kafka's own unit test of `Utils.murmur2` expects.
 const VECTORS: &[(&str, i32)] = &[
@@ -142,13 +142,15 @@ async fn a_missing_broker_is_named_with_what_to_do() {
     assert!(text.contains("refused"), "{text}");
 
     let cluster = cluster("t", 1);
-    check_broker(&crate::support::config(&cluster)).await.unwrap();
+    check_broker(&crate::support::mock_config(&cluster))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn headers_keys_and_time_survive() {
-    let cluster = cluster("t", 1);
-    let config = config(&cluster);
+    let bed = bed("t", 1).await;
+    let config = bed.config();
     fill(&config, "t", 1, 0, 1).await;
     let mut member = crate::support::join(&config, "t", stream::StartFrom::Committed);
     assert_eq!(member.assigned().await, [0]);

@@ -1,31 +1,72 @@
 //! What the tests share.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
+use embedded::kafka::Broker;
 use prometheus::Registry;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use stream::{
     ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Producer,
-    Record, StartFrom, consume,
+    Record, StartFrom, TopicSpec, consume, ensure_topics,
 };
+use tempfile::TempDir;
 
 /// Nothing that is waited for takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub type Cluster = MockCluster<'static, DefaultProducerContext>;
 
-pub fn cluster(topic: &str, partitions: i32) -> Cluster {
+/// librdkafka's mock: for errors on demand. Its groups take seconds to form.
+pub fn mock(topic: &str, partitions: i32) -> Cluster {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(topic, partitions, 1).unwrap();
     cluster
 }
 
-pub fn config(cluster: &Cluster) -> KafkaConfig {
+pub fn mock_config(cluster: &Cluster) -> KafkaConfig {
+    config_at(&cluster.bootstrap_servers())
+}
+
+/// The embedded broker in a folder of its own.
+pub struct Bed {
+    pub broker: Broker,
+    pub folder: TempDir,
+}
+
+pub async fn bed(topic: &str, partitions: i32) -> Bed {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = broker(folder.path(), None).await;
+    let bed = Bed { broker, folder };
+    ensure_topics(&bed.config(), &[TopicSpec::new(topic, partitions)])
+        .await
+        .unwrap();
+    bed
+}
+
+impl Bed {
+    pub fn config(&self) -> KafkaConfig {
+        config_at(&self.broker.address().to_string())
+    }
+}
+
+pub async fn broker(folder: &Path, listen: Option<SocketAddr>) -> Broker {
+    let config = embedded::kafka::Config {
+        listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        data_dir: folder.to_owned(),
+        auto_create_topics: false,
+        ..embedded::kafka::Config::default()
+    };
+    embedded::kafka::start(config).await.unwrap()
+}
+
+fn config_at(brokers: &str) -> KafkaConfig {
     KafkaConfig {
         lag_interval_ms: 100,
-        ..KafkaConfig::at(cluster.bootstrap_servers())
+        ..KafkaConfig::at(brokers)
     }
 }
 
@@ -96,8 +137,7 @@ pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Sends `count` records, numbered from `from` in their values, without keys but with a place:
-/// the key is chosen so that it hashes to the partition.
+/// Sends `count` records, numbered from `from` in their values, spread over the partitions by key.
 pub async fn fill(config: &KafkaConfig, topic: &str, partitions: i32, from: usize, count: usize) {
     let producer = Producer::new(config).unwrap();
     let mut deliveries = Vec::new();

@@ -2,37 +2,17 @@
 //! broker that restarts.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-use embedded::kafka::{Broker, Config, Fault, On};
+use embedded::kafka::{Fault, On};
 use stream::{ConsumerEvent, Error, KafkaConfig, Producer, StartFrom, TopicSpec, ensure_topics, topics};
 
-use crate::support::{Member, PATIENCE, eventually, fill, join, values};
-
-async fn broker(folder: &Path, listen: Option<SocketAddr>) -> Broker {
-    let config = Config {
-        listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
-        data_dir: folder.to_owned(),
-        auto_create_topics: false,
-        ..Config::default()
-    };
-    embedded::kafka::start(config).await.unwrap()
-}
-
-fn config(broker: &Broker) -> KafkaConfig {
-    KafkaConfig {
-        lag_interval_ms: 100,
-        ..KafkaConfig::at(broker.address().to_string())
-    }
-}
+use crate::support::{Bed, Member, PATIENCE, bed, broker, eventually, fill, join, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_topics_are_made_and_existing_ones_are_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = broker(folder.path(), None).await;
-    let config = config(&broker);
+    let bed = bed("another", 1).await;
+    let config = bed.config();
     ensure_topics(&config, &topics::all(16)).await.unwrap();
     // Served at once: all partitions have a leader.
     let producer = Producer::new(&config).unwrap();
@@ -68,12 +48,8 @@ async fn missing_topics_are_made_and_existing_ones_are_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn members_that_come_and_go_lose_and_double_nothing() {
     const PARTITIONS: i32 = 6;
-    let folder = tempfile::tempdir().unwrap();
-    let broker = broker(folder.path(), None).await;
-    let config = config(&broker);
-    ensure_topics(&config, &[TopicSpec::new("t", PARTITIONS)])
-        .await
-        .unwrap();
+    let bed = bed("t", PARTITIONS).await;
+    let config = bed.config();
 
     let producing = {
         let config = config.clone();
@@ -137,10 +113,14 @@ fn handle(member: &Member, event: Option<ConsumerEvent>, seen: &mut BTreeMap<usi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_broker_keeps_the_group_going() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = broker(folder.path(), None).await;
-    let config = config(&first);
-    ensure_topics(&config, &[TopicSpec::new("t", 2)]).await.unwrap();
+    let Bed {
+        broker: first,
+        folder,
+    } = bed("t", 2).await;
+    let config = KafkaConfig {
+        lag_interval_ms: 100,
+        ..KafkaConfig::at(first.address().to_string())
+    };
     fill(&config, "t", 2, 0, 100).await;
     let mut seen = BTreeMap::new();
     let mut member = join(&config, "t", StartFrom::Committed);
@@ -172,17 +152,19 @@ async fn a_restarted_broker_keeps_the_group_going() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_lost_after_the_append_does_not_double_a_record() {
-    let folder = tempfile::tempdir().unwrap();
-    let broker = broker(folder.path(), None).await;
-    let config = config(&broker);
-    ensure_topics(&config, &[TopicSpec::new("t", 1)]).await.unwrap();
+    let bed = bed("t", 1).await;
+    let config = bed.config();
     let producer = Producer::new(&config).unwrap();
     producer.send("t", None, b"0", &[]).unwrap().await.unwrap();
-    broker.faults().inject(On::Produce, Fault::DropAnswer, 3);
+    bed.broker.faults().inject(On::Produce, Fault::DropAnswer, 3);
     for expected in 1..5 {
         let (_, offset) = producer.send("t", None, b"v", &[]).unwrap().await.unwrap();
         assert_eq!(offset, expected);
     }
-    assert_eq!(broker.faults().remaining(On::Produce), 0, "the fault did strike");
+    assert_eq!(
+        bed.broker.faults().remaining(On::Produce),
+        0,
+        "the fault did strike"
+    );
     producer.flush(Duration::from_secs(1)).await.unwrap();
 }
