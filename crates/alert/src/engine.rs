@@ -479,3 +479,7 @@ fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64
         );
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -27,6 +27,8 @@ mod outcome;
 mod recorder;
 mod schedule;
 mod signature;
+#[cfg(test)]
+mod testing;
 mod webhook;
 mod worker;
 

@@ -143,3 +143,7 @@ fn reason(error: reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "webhook_tests.rs"]
+mod tests;

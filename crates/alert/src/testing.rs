@@ -1,0 +1,317 @@
+//! What the tests of this crate share: a receiver that misbehaves as told, and a ledger in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use health::AlertChange;
+use store::{DeliveryRow, WaitingDelivery, WaitingQuery};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::body;
+use crate::lane::RETRYING;
+use crate::recorder::Ledger;
+
+/// Nothing that is waited for takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The `change` of the episode of an account.
+pub fn alert(account: &str, change: &str, at: i64) -> AlertChange {
+    AlertChange {
+        alert_id: format!("al-{account}-{change}"),
+        episode_id: format!("ep-{account}"),
+        account_id: account.into(),
+        rule: "login_drop".into(),
+        severity: "critical".into(),
+        change: change.into(),
+        at,
+        reason: "logins fell by half".into(),
+        reason_ja: "ログインが半減しました".into(),
+        payload: r#"{"health":31.5}"#.into(),
+        caused_by_received_at: at - 40,
+    }
+}
+
+/// How a receiver answers.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A status, further headers (each ending in a line break) and a body.
+    Status(u16, &'static str, &'static str),
+    /// Nothing, for as long as the sender waits.
+    Hang,
+    /// The connection breaks.
+    Reset,
+    /// The status line, a byte every 20 ms.
+    DripHeaders,
+    /// 200 and headers at once, then a body that does not end.
+    DripBody,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    pub line: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// An HTTP server on loopback.
+pub struct Receiver {
+    pub address: SocketAddr,
+    requests: watch::Receiver<Vec<Request>>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Receiver {
+    /// `reply` sees each request and how many came before it.
+    pub async fn start(reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Receiver {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (seen, requests) = watch::channel(Vec::new());
+        let seen = Arc::new(seen);
+        let reply = Arc::new(reply);
+        let server = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
+                connections.spawn(async move { serve(connection, &seen, &*reply).await });
+            }
+        });
+        Receiver {
+            address,
+            requests,
+            server,
+        }
+    }
+
+    /// The same answer to everything.
+    pub async fn always(reply: Reply) -> Receiver {
+        Receiver::start(move |_, _| reply.clone()).await
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.borrow().clone()
+    }
+
+    /// The requests, once there are that many.
+    pub async fn wait_for(&self, count: usize) -> Vec<Request> {
+        let mut requests = self.requests.clone();
+        let enough = requests.wait_for(|requests| requests.len() >= count);
+        match tokio::time::timeout(PATIENCE, enough).await {
+            Ok(enough) => enough.unwrap().clone(),
+            Err(_) => panic!("{} requests of {count}", self.requests().len()),
+        }
+    }
+}
+
+async fn serve(
+    mut connection: TcpStream,
+    seen: &watch::Sender<Vec<Request>>,
+    reply: &(impl Fn(&Request, usize) -> Reply + ?Sized),
+) {
+    let mut buffer = Vec::new();
+    while let Some(request) = read_request(&mut connection, &mut buffer).await {
+        let mut before = 0;
+        seen.send_modify(|requests| {
+            before = requests.len();
+            requests.push(request.clone());
+        });
+        let written = match reply(&request, before) {
+            Reply::Status(code, headers, body) => {
+                let length = body.len();
+                let head = format!("HTTP/1.1 {code} X\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+                connection.write_all(head.as_bytes()).await
+            }
+            Reply::Hang => std::future::pending().await,
+            Reply::Reset => {
+                connection.set_zero_linger().unwrap();
+                return;
+            }
+            Reply::DripHeaders => drip(&mut connection, b"HTTP/1.1 200 OK\r\nx-slow: ").await,
+            Reply::DripBody => {
+                let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+                match connection.write_all(head).await {
+                    Ok(()) => drip(&mut connection, b"").await,
+                    failed => failed,
+                }
+            }
+        };
+        if written.is_err() {
+            return;
+        }
+    }
+}
+
+async fn drip(connection: &mut TcpStream, first: &[u8]) -> std::io::Result<()> {
+    connection.write_all(first).await?;
+    loop {
+        connection.write_all(b"x").await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn read_request(connection: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Request> {
+    let end = loop {
+        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end;
+        }
+        if connection.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let line = lines.next().unwrap().to_string();
+    let headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_string()))
+        .collect();
+    let length: usize = headers
+        .get("content-length")
+        .map_or(0, |length| length.parse().unwrap());
+    while buffer.len() < end + 4 + length {
+        if connection.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let body = String::from_utf8(buffer[end + 4..end + 4 + length].to_vec()).unwrap();
+    buffer.drain(..end + 4 + length);
+    Some(Request { line, headers, body })
+}
+
+/// Keeps rows as ClickHouse does: of the same attempt the newest version, of a token the first rows.
+#[derive(Debug, Clone)]
+pub struct Memory(Arc<Mutex<Kept>>, Arc<watch::Sender<bool>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    rows: BTreeMap<(String, String, u32), DeliveryRow>,
+    tokens: HashMap<String, usize>,
+}
+
+impl Memory {
+    pub fn new() -> Memory {
+        Memory(Arc::default(), Arc::new(watch::Sender::new(false)))
+    }
+
+    /// While `away` nothing is answered.
+    pub fn set_away(&self, away: bool) {
+        self.1.send_replace(away);
+    }
+
+    async fn answers(&self) {
+        self.1.subscribe().wait_for(|away| !away).await.unwrap();
+    }
+
+    /// The rows of an alert at a destination, by attempt.
+    pub fn rows(&self, destination: &str, alert_id: &str) -> Vec<DeliveryRow> {
+        let kept = self.0.lock().unwrap();
+        let of_alert = kept
+            .rows
+            .values()
+            .filter(|row| row.destination == destination && row.alert_id == alert_id);
+        of_alert.cloned().collect()
+    }
+
+    /// The status of each alert at a destination.
+    pub fn statuses(&self, destination: &str) -> BTreeMap<String, String> {
+        let kept = self.0.lock().unwrap();
+        let of_destination = kept.rows.values().filter(|row| row.destination == destination);
+        of_destination
+            .map(|row| (row.alert_id.clone(), row.status.clone()))
+            .collect()
+    }
+}
+
+impl Ledger for Memory {
+    async fn insert(&self, token: &str, rows: &[DeliveryRow]) -> Result<(), store::Error> {
+        self.answers().await;
+        let mut kept = self.0.lock().unwrap();
+        if kept.tokens.insert(token.to_string(), rows.len()).is_some() {
+            return Ok(());
+        }
+        for row in rows {
+            let key = (row.destination.clone(), row.alert_id.clone(), row.attempt);
+            let older = kept
+                .rows
+                .get(&key)
+                .is_none_or(|known| known.version <= row.version);
+            if older {
+                kept.rows.insert(key, row.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn waiting(&self, query: &WaitingQuery) -> Result<Vec<WaitingDelivery>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let mut newest: BTreeMap<&str, &DeliveryRow> = BTreeMap::new();
+        for row in kept
+            .rows
+            .values()
+            .filter(|row| row.destination == query.destination)
+        {
+            newest.insert(&row.alert_id, row);
+        }
+        let mut rows: Vec<_> = newest
+            .into_values()
+            .filter(|row| row.status == RETRYING)
+            .map(|row| (body::place(&row.body).unwrap(), row))
+            .collect();
+        rows.sort_by_key(|(place, _)| place.order);
+        let mut heads: HashMap<String, i64> = HashMap::new();
+        let mut waiting = Vec::new();
+        for (place, row) in rows {
+            let next_attempt_at = row.next_attempt_at.unwrap();
+            let episode_due_at = *heads.entry(place.episode_id.clone()).or_insert(next_attempt_at);
+            let delivery = WaitingDelivery {
+                alert_id: row.alert_id.clone(),
+                attempt: row.attempt,
+                next_attempt_at,
+                body: row.body.clone(),
+                partition: partition_of(&place.account_id),
+                episode_due_at,
+            };
+            if query.partitions.contains(&delivery.partition) {
+                waiting.push((episode_due_at, place.episode_id, place.order, delivery));
+            }
+        }
+        waiting.sort_by(|a, b| (a.0, &a.1, a.2).cmp(&(b.0, &b.1, b.2)));
+        let limit = query.limit as usize;
+        Ok(waiting
+            .into_iter()
+            .map(|(_, _, _, delivery)| delivery)
+            .take(limit)
+            .collect())
+    }
+
+    async fn attempted(&self, destination: &str, alert_ids: &[String]) -> Result<Vec<String>, store::Error> {
+        self.answers().await;
+        let statuses = self.statuses(destination);
+        let known = alert_ids.iter().filter(|id| statuses.contains_key(*id));
+        Ok(known.cloned().collect())
+    }
+}
+
+/// Accounts whose name begins with `b` live in partition 1, all others in 0.
+pub fn partition_of(account: &str) -> i32 {
+    i32::from(account.starts_with('b'))
+}
