@@ -15,6 +15,19 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 /// How to reach Kafka. Every field has a default, so that an empty section is a local broker.
+///
+/// With TLS and a password:
+/// ```toml
+/// [kafka]
+/// brokers = "kafka-1.example:9093,kafka-2.example:9093"
+/// [kafka.properties]
+/// "security.protocol" = "SASL_SSL"
+/// "sasl.mechanisms" = "SCRAM-SHA-512"    # or PLAIN, SCRAM-SHA-256
+/// "sasl.username" = "mimamori"
+/// "sasl.password" = "file:/run/secrets/kafka-password"
+/// "ssl.ca.location" = "/etc/ssl/kafka-ca.pem"
+/// ```
+/// With OAUTHBEARER, `oauth_token_file` names the token in place of user and password.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KafkaConfig {

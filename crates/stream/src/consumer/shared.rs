@@ -183,6 +183,12 @@ impl Shared {
         self.alive.store(now, Ordering::Release);
     }
 
+    /// Nothing is believed to be ours for a while.
+    pub(super) fn distrust(&self) {
+        self.probation_until
+            .store(self.now() + millis(PROBATION), Ordering::Release);
+    }
+
     /// What was asked for, if anything.
     pub(super) fn take_requests(&self) -> Option<Requests> {
         if !self.asked.swap(false, Ordering::AcqRel) {

@@ -11,6 +11,7 @@
 //! of both positions could meet in the queue.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -88,6 +89,8 @@ struct Commits {
     wanted: BTreeMap<i32, i64>,
     /// One request at a time: what comes meanwhile is merged.
     in_flight: bool,
+    /// The latest rebalance when it was sent.
+    sent_under: u64,
     not_before: Option<Instant>,
 }
 
@@ -292,6 +295,8 @@ impl Worker {
             return;
         };
         if self.consumer.assignment_lost() {
+            // So are the partitions that stayed, which librdkafka has yet to say.
+            self.shared.distrust();
             self.lost(draining.partitions);
             return;
         }
@@ -398,6 +403,7 @@ impl Worker {
                 warn!(partition, next, "not a committable offset");
             }
         }
+        self.commits.sent_under = self.rebalance;
         self.commits.in_flight = self
             .commits
             .sender
@@ -415,7 +421,9 @@ impl Worker {
         debug!(topic = %self.shared.topic, reason, "a commit failed; sending it again");
         self.commits.not_before = Some(Instant::now() + COMMIT_RETRY);
         for (partition, next) in offsets {
-            if self.shared.with(partition, |_| Some(())).is_some() {
+            // Under a newer assignment the offset may be an old one.
+            let assigned_by = self.shared.with(partition, |found| Some(found.assigned_by));
+            if assigned_by.is_some_and(|rebalance| rebalance <= self.commits.sent_under) {
                 let wanted = self.commits.wanted.entry(partition).or_insert(next);
                 *wanted = next.max(*wanted);
             }
@@ -709,24 +717,33 @@ fn numbers(list: &TopicPartitionList) -> Vec<i32> {
 }
 
 fn copy(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        headers
-            .iter()
-            .map(|header| {
-                (
-                    header.key.to_owned(),
-                    header.value.map_or_else(Vec::new, <[u8]>::to_vec),
-                )
-            })
-            .collect()
-    });
     Record {
         topic: Arc::clone(topic),
         partition: message.partition(),
         offset: message.offset(),
         timestamp_ms: message.timestamp().to_millis(),
         key: message.key().map(<[u8]>::to_vec),
-        headers,
+        headers: message.headers().map_or_else(Vec::new, copy_headers),
         payload: message.payload().map_or_else(Vec::new, <[u8]>::to_vec),
     }
+}
+
+/// The client library panics at a header whose name is not UTF-8, which anybody can send. Such a
+/// header is left out, the record goes on.
+fn copy_headers(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
+    let mut copied = Vec::with_capacity(headers.count());
+    for index in 0..headers.count() {
+        let header = catch_unwind(AssertUnwindSafe(|| {
+            let header = headers.try_get(index)?;
+            Some((
+                header.key.to_owned(),
+                header.value.map_or_else(Vec::new, <[u8]>::to_vec),
+            ))
+        }));
+        match header {
+            Ok(header) => copied.extend(header),
+            Err(_) => debug!("left out a header whose name is not utf-8"),
+        }
+    }
+    copied
 }

@@ -2,6 +2,7 @@
 //! broker that restarts.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use embedded::kafka::{Fault, On};
@@ -167,4 +168,60 @@ async fn an_answer_that_is_lost_after_the_append_does_not_double_a_record() {
         "the fault did strike"
     );
     producer.flush(Duration::from_secs(1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_name_that_is_no_text_stops_nobody() {
+    let Bed {
+        broker: first,
+        folder,
+    } = bed("t", 1).await;
+    let config = KafkaConfig::at(first.address().to_string());
+    let producer = Producer::new(&KafkaConfig {
+        compression: stream::Compression::None,
+        ..config
+    })
+    .unwrap();
+    let headers: &[(&str, &[u8])] = &[("good", b"1"), ("to-be-broken", b"2")];
+    producer.send("t", None, b"0", headers).unwrap().await.unwrap();
+    drop(producer);
+    first.shutdown().await.unwrap();
+    assert!(
+        break_header(folder.path(), b"to-be-broken"),
+        "the record is in a file"
+    );
+
+    let second = broker(folder.path(), None).await;
+    let config = KafkaConfig::at(second.address().to_string());
+    let mut member = join(&config, "t", StartFrom::Committed);
+    member.assigned().await;
+    let records = member.records(1).await;
+    assert_eq!(records[0].headers, [("good".to_owned(), b"1".to_vec())]);
+    fill(&config, "t", 1, 1, 1).await;
+    assert_eq!(values(&member.records(1).await), [1]);
+}
+
+/// Makes a header's name invalid in the broker's files, as a client in another language could send
+/// it. The checksum is corrected: the record batch is right, only the name is not.
+fn break_header(folder: &Path, name: &[u8]) -> bool {
+    /// Where a record batch keeps the checksum of all that follows it.
+    const CHECKSUM: std::ops::Range<usize> = 17..21;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if break_header(&path, name) {
+                return true;
+            }
+            continue;
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(name.len()).position(|window| window == name) {
+            bytes[at] = 0xff;
+            let checksum = crc32c::crc32c(&bytes[CHECKSUM.end..]);
+            bytes[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
+            std::fs::write(&path, bytes).unwrap();
+            return true;
+        }
+    }
+    false
 }
