@@ -65,6 +65,14 @@ impl Store {
         }
     }
 
+    /// The same store at another address.
+    pub fn at(&self, url: &str) -> Store {
+        let mut moved = self.clone();
+        moved.client = moved.client.with_url(url);
+        moved.config.url = url.to_string();
+        moved
+    }
+
     /// The address of the server.
     pub fn url(&self) -> &str {
         &self.config.url

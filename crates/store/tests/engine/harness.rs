@@ -2,9 +2,7 @@ use clickhouse::Client;
 use prometheus::Registry;
 use store::{ClickHouseConfig, Store, StoreMetrics};
 
-pub fn url() -> String {
-    std::env::var("MIMAMORI_TEST_CLICKHOUSE_URL").expect("no engine")
-}
+use crate::engine::url;
 
 pub fn metrics() -> StoreMetrics {
     StoreMetrics::register(&Registry::new()).unwrap()
