@@ -84,7 +84,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tracing::info;
+use tracing::{debug, info};
 
 pub use fetch::{CacheConfig, FetchError, Phase, Progress, obtain_library};
 
@@ -99,10 +99,13 @@ use settings::Layout;
 const FINISH_WITHIN: Duration = Duration::from_millis(1000);
 
 /// Statements that were cancelled must have ended after so long.
-const CANCEL_WITHIN: Duration = Duration::from_millis(1000);
+const CANCEL_WITHIN: Duration = Duration::from_millis(900);
 
 /// Connections must have ended so long after their statements.
-const CLOSE_WITHIN: Duration = Duration::from_millis(300);
+const CLOSE_WITHIN: Duration = Duration::from_millis(200);
+
+/// The engine must have closed its tables after so long.
+const STOP_WITHIN: Duration = Duration::from_millis(800);
 
 /// The engine runs once in the life of a process.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -319,7 +322,8 @@ impl Engine {
         if !ended {
             return Err(Error::Shutdown("a statement does not end"));
         }
-        on_engine_thread(move || close(parts)).await?
+        let closed = timeout(STOP_WITHIN, on_engine_thread(move || close(parts))).await;
+        closed.map_err(|_| Error::Shutdown("it does not close its tables"))??
     }
 }
 
@@ -387,7 +391,7 @@ fn boot(
     };
     let pool = Pool::new(library, layout.arguments());
     let mut keeper = pool.open().map_err(|exception| {
-        if is_locked(&layout.data.join("status")) {
+        if is_locked(&layout.status) {
             Error::FolderHeld(folder.to_owned())
         } else {
             failed(format!("{exception}; library {}", library.version()))
@@ -418,6 +422,9 @@ fn is_locked(status: &Path) -> bool {
     File::open(status).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
+/// Stops the engine. The library's own word on that is not enough: once a MergeTree table was
+/// opened, it says no as long as threads of its pool idle, which only the end of the process
+/// ends. The engine has stopped when it has put away its status file, which it does last.
 fn close(parts: Parts) -> Result<(), Error> {
     let Parts {
         library,
@@ -428,11 +435,13 @@ fn close(parts: Parts) -> Result<(), Error> {
     core.running.close();
     core.pool.clear();
     drop(keeper);
-    let stopped = library.shutdown();
+    let threads_ended = library.shutdown();
+    let stopped = threads_ended || !Layout::new(&core.config.data_dir).status.exists();
     drop(lock);
+    debug!(threads_ended, stopped, "the engine was told to stop");
     if stopped {
         Ok(())
     } else {
-        Err(Error::Shutdown("a connection or a thread of it is still busy"))
+        Err(Error::Shutdown("a connection to it is still open"))
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Layout {
     pub data: PathBuf,
     /// Held while a process uses the folder.
     pub lock: PathBuf,
+    /// The engine's own file of the kind, there only while the engine runs or after a crash.
+    pub status: PathBuf,
     config: PathBuf,
     users: PathBuf,
 }
@@ -64,6 +66,7 @@ impl Layout {
     pub fn new(folder: &Path) -> Layout {
         Layout {
             data: folder.join("data"),
+            status: folder.join("data").join("status"),
             lock: folder.join("lock"),
             config: folder.join("config.xml"),
             users: folder.join("users.xml"),

@@ -46,12 +46,17 @@ impl Request {
 }
 
 /// Runs what `request` asks for and answers it, whether it succeeds or fails.
+///
+/// The answer ends only when the connection is free again: the client's next request may need
+/// the same session.
 pub(super) fn run(around: &Surroundings, request: Request, body: BodyReader, mut reply: Reply) {
-    if let Err(exception) = execute(around, request, body, &mut reply) {
-        reply.fail(&around.ticket.reason_for(exception));
+    match execute(around, request, body, &mut reply) {
+        Ok(()) => reply.end(),
+        Err(exception) => reply.fail(&around.ticket.reason_for(exception)),
     }
 }
 
+/// Everything but the answer's end.
 fn execute(
     around: &Surroundings,
     mut request: Request,
@@ -332,7 +337,6 @@ impl Statement {
         if !reply.has_begun() {
             reply.begin(success_headers(format, &Stats::default(), around), false)?;
         }
-        reply.end()?;
         Ok(true)
     }
 }
@@ -350,7 +354,7 @@ fn send_whole(
     if !answer.data.is_empty() {
         reply.data(answer.data)?;
     }
-    reply.end()
+    Ok(())
 }
 
 fn success_headers(format: &str, stats: &Stats, around: &Surroundings) -> Vec<(&'static str, String)> {

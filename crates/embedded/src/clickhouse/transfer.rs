@@ -221,10 +221,12 @@ impl Reply {
     }
 
     /// Ends a response that succeeded.
-    ///
-    /// # Errors
-    /// When the client takes nothing any more.
-    pub fn end(&mut self) -> Result<(), Exception> {
+    pub fn end(mut self) {
+        // A client that is gone needs no end.
+        let _gone = self.finish();
+    }
+
+    fn finish(&mut self) -> Result<(), Exception> {
         let rest = self.encoder.take().map(Encoder::finish).unwrap_or_default();
         if !rest.is_empty() {
             self.send(Part::Data(rest.into()))?;
@@ -246,7 +248,7 @@ impl Reply {
             let headers = vec![("x-clickhouse-exception-code", exception.code().to_string())];
             self.head(exception.status(), headers)
                 .and_then(|()| self.data(text.into_bytes()))
-                .and_then(|()| self.end())
+                .and_then(|()| self.finish())
         };
     }
 
