@@ -92,11 +92,12 @@ impl Groups {
     }
 }
 
-/// Serves FindCoordinator: it is always this broker.
+/// Serves FindCoordinator, in the form for one key and in the form for several: it is always this broker.
 pub fn find_coordinator(
     node: &Node,
     peer: &Peer,
     request: FindCoordinatorRequest,
+    version: i16,
     refuse: Option<ResponseError>,
 ) -> FindCoordinatorResponse {
     let (host, port) = node.advertised(peer);
@@ -104,6 +105,13 @@ pub fn find_coordinator(
         None => (NODE_ID, 0),
         Some(_) => (BrokerId(-1), ResponseError::CoordinatorNotAvailable.code()),
     };
+    if version < 4 {
+        return FindCoordinatorResponse::default()
+            .with_node_id(node_id)
+            .with_host(host)
+            .with_port(port)
+            .with_error_code(error);
+    }
     let coordinators = request.coordinator_keys.into_iter().map(|key| {
         Coordinator::default()
             .with_key(key)
@@ -112,12 +120,7 @@ pub fn find_coordinator(
             .with_port(port)
             .with_error_code(error)
     });
-    FindCoordinatorResponse::default()
-        .with_coordinators(coordinators.collect())
-        .with_node_id(node_id)
-        .with_host(host.clone())
-        .with_port(port)
-        .with_error_code(error)
+    FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
 }
 
 /// Serves JoinGroup; waits until the round is complete.

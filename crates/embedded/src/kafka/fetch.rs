@@ -182,7 +182,11 @@ fn check_epoch(node: &Node, epoch: i32) -> Result<(), ResponseError> {
 }
 
 /// Serves ListOffsets.
-pub async fn list_offsets(node: &Arc<Node>, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub async fn list_offsets(
+    node: &Arc<Node>,
+    request: ListOffsetsRequest,
+    version: i16,
+) -> ListOffsetsResponse {
     let shared = Arc::clone(node);
     let work = move || {
         let mut topics = Vec::with_capacity(request.topics.len());
@@ -203,7 +207,7 @@ pub async fn list_offsets(node: &Arc<Node>, request: ListOffsetsRequest) -> List
                     Ok((offset, timestamp, epoch)) => response
                         .with_offset(offset)
                         .with_timestamp(timestamp)
-                        .with_leader_epoch(epoch),
+                        .with_leader_epoch(if version < 4 { -1 } else { epoch }),
                     Err(error) => response.with_error_code(error.code()).with_offset(-1),
                 });
             }

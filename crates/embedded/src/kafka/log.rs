@@ -19,7 +19,7 @@ use tracing::{error, warn};
 use super::batch::{BatchHeader, placed_front};
 use super::codec::sync_folder_of;
 use super::producer_state::Verdict;
-use super::segment::{Segment, Tail, walk};
+use super::segment::{self, Segment, Tail, walk};
 
 /// How large a log may grow and how long it is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,16 +70,11 @@ impl Log {
         let base_offsets = base_offsets_in(folder)?;
         let mut tail = Tail::default();
         let mut segments: Vec<Segment> = Vec::new();
-        let mut after_a_cut = false;
+        let mut last_found = segment::Found::Complete;
+        let mut rest_is_lost = false;
         for base_offset in base_offsets {
-            if after_a_cut {
-                warn!(folder = %folder.display(), base_offset, "removing a segment behind a torn one");
-                Segment::recover(folder, base_offset, &mut Tail::default())?
-                    .0
-                    .remove()?;
-                continue;
-            }
-            if !segments.is_empty() && base_offset != tail.next_offset {
+            let follows = segments.is_empty() || base_offset == tail.next_offset;
+            if !follows && last_found == segment::Found::Complete {
                 let detail = format!(
                     "{}: offsets {}..{base_offset} are missing, restore the file or move the earlier ones away",
                     folder.display(),
@@ -87,8 +82,17 @@ impl Log {
                 );
                 return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
             }
-            let (segment, cut) = Segment::recover(folder, base_offset, &mut tail)?;
-            after_a_cut = cut;
+            // A power cut can take the end of a segment and leave some of the next.
+            rest_is_lost |= !follows || last_found == segment::Found::Torn;
+            if rest_is_lost {
+                warn!(folder = %folder.display(), base_offset, "removing a segment behind lost records");
+                Segment::recover(folder, base_offset, &mut Tail::default())?
+                    .0
+                    .remove()?;
+                continue;
+            }
+            let (segment, found) = Segment::recover(folder, base_offset, &mut tail)?;
+            last_found = found;
             segments.push(segment);
         }
         let file = match segments.last() {

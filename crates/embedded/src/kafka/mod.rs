@@ -55,6 +55,9 @@ use offsets::Offsets;
 use server::Peer;
 use topics::Topics;
 
+/// Nothing regular happens more often.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
+
 /// How the broker runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -156,7 +159,7 @@ struct Node {
     groups: Groups,
     faults: Faults,
     /// Held for the lock on it.
-    _lock_file: File,
+    lock_file: File,
 }
 
 impl Node {
@@ -254,7 +257,7 @@ fn open(config: Config, advertised: Option<(StrBytes, i32)>) -> Result<Node, Err
         offsets: Mutex::new(offsets),
         groups,
         faults: Faults::default(),
-        _lock_file: lock_file,
+        lock_file,
     })
 }
 
@@ -317,15 +320,16 @@ fn close(node: &Node) -> io::Result<()> {
             lock(partition).close()?;
         }
     }
-    match lock(&node.offsets).take_unsynced() {
-        Some(file) => file.sync_data(),
-        None => Ok(()),
+    if let Some(file) = lock(&node.offsets).take_unsynced() {
+        file.sync_data()?;
     }
+    // Tasks that are still ending hold the node a little longer.
+    node.lock_file.unlock()
 }
 
 async fn sync_regularly(node: Arc<Node>) {
     // With an interval of 0 every append is synced by itself, and only committed offsets are left.
-    let period = node.config.fsync_interval.max(Duration::from_millis(10));
+    let period = node.config.fsync_interval.max(SHORTEST_PERIOD);
     let mut ticks = tokio::time::interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -354,7 +358,7 @@ fn sync_all(node: &Node) {
 }
 
 async fn retain_regularly(node: Arc<Node>) {
-    let mut ticks = tokio::time::interval(node.config.retention_interval);
+    let mut ticks = tokio::time::interval(node.config.retention_interval.max(SHORTEST_PERIOD));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

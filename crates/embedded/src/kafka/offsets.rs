@@ -41,6 +41,8 @@ pub struct Offsets {
     bytes_at_rewrite: u64,
     groups: HashMap<String, Positions>,
     dirty: bool,
+    /// Whether a part of a failed write may stand at the file's end.
+    torn: bool,
 }
 
 impl Offsets {
@@ -70,11 +72,15 @@ impl Offsets {
             bytes_at_rewrite: bytes,
             groups,
             dirty: false,
+            torn: false,
         })
     }
 
     /// Applies the changes of one group, in the file first.
     pub fn change(&mut self, group: &str, changes: Vec<Change>) -> io::Result<()> {
+        if self.torn {
+            self.rewrite()?;
+        }
         let mut out = Vec::new();
         for change in &changes {
             encode(
@@ -86,8 +92,7 @@ impl Offsets {
             );
         }
         if let Err(error) = (&*self.file).write_all(&out) {
-            // Whatever part was written must not stand before the next change.
-            self.file.set_len(self.bytes)?;
+            self.torn = true;
             return Err(error);
         }
         self.bytes += out.len() as u64;
@@ -96,9 +101,15 @@ impl Offsets {
             apply(&mut self.groups, group.to_owned(), change);
         }
         if self.bytes > SMALLEST_REWRITE.max(self.bytes_at_rewrite * REWRITE_AT_GROWTH) {
-            let (file, bytes) = rewrite(&self.path, &self.groups)?;
-            (self.file, self.bytes, self.bytes_at_rewrite) = (Arc::new(file), bytes, bytes);
+            self.rewrite()?;
         }
+        Ok(())
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let (file, bytes) = rewrite(&self.path, &self.groups)?;
+        (self.file, self.bytes, self.bytes_at_rewrite) = (Arc::new(file), bytes, bytes);
+        self.torn = false;
         Ok(())
     }
 

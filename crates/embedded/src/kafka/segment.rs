@@ -47,6 +47,17 @@ impl Tail {
     }
 }
 
+/// In what state a segment was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found {
+    /// A checkpoint speaks for all of it: it was synced to its end.
+    Complete,
+    /// Its batches are whole, but it may have had more of them before a power cut.
+    Whole,
+    /// Its end was torn and has been cut off.
+    Torn,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct IndexEntry {
     offset: i64,
@@ -96,14 +107,16 @@ impl Segment {
             .open(&self.path)
     }
 
-    /// Opens an existing segment, following its batches into `tail`. The second value tells whether a
-    /// torn end was cut off.
-    pub fn recover(folder: &Path, base_offset: i64, tail: &mut Tail) -> io::Result<(Self, bool)> {
+    /// Opens an existing segment, following its batches into `tail`.
+    pub fn recover(folder: &Path, base_offset: i64, tail: &mut Tail) -> io::Result<(Self, Found)> {
         let mut segment = Segment::unread(folder, base_offset);
         let file = segment.open_to_append()?;
         let file_len = file.metadata()?.len();
         tail.next_offset = base_offset;
-        segment.load_checkpoint(file_len, tail);
+        let known = segment.load_checkpoint(file_len, tail);
+        if known && segment.len == file_len {
+            return Ok((segment, Found::Complete));
+        }
 
         let mut whole = Vec::new();
         let mut failure = None;
@@ -129,7 +142,7 @@ impl Segment {
             file.set_len(segment.len)?;
             file.sync_all()?;
         }
-        Ok((segment, torn > 0))
+        Ok((segment, if torn > 0 { Found::Torn } else { Found::Whole }))
     }
 
     /// Takes note of a batch written at the end.
@@ -212,18 +225,20 @@ impl Segment {
     }
 
     /// Takes over a checkpoint if there is a sound one that speaks of no more than the file holds.
-    fn load_checkpoint(&mut self, file_len: u64, tail: &mut Tail) {
+    fn load_checkpoint(&mut self, file_len: u64, tail: &mut Tail) -> bool {
         let Ok(bytes) = std::fs::read(self.checkpoint_path()) else {
-            return;
+            return false;
         };
         let Some((segment, known)) = self.decode_checkpoint(&bytes) else {
             warn!(file = %self.checkpoint_path().display(), "unreadable checkpoint, reading the log instead");
-            return;
+            return false;
         };
-        if segment.len <= file_len {
-            *self = segment;
-            *tail = known;
+        if segment.len > file_len {
+            return false;
         }
+        *self = segment;
+        *tail = known;
+        true
     }
 
     fn decode_checkpoint(&self, bytes: &[u8]) -> Option<(Segment, Tail)> {

@@ -244,7 +244,7 @@ async fn dispatch(
         }
         ApiKey::ListOffsets => {
             let request: ListOffsetsRequest = decode(body, version)?;
-            send(header, &fetch::list_offsets(node, request).await)
+            send(header, &fetch::list_offsets(node, request, version).await)
         }
         ApiKey::OffsetForLeaderEpoch => {
             let request: OffsetForLeaderEpochRequest = decode(body, version)?;
@@ -282,7 +282,7 @@ async fn dispatch(
             let request: FindCoordinatorRequest = decode(body, version)?;
             send(
                 header,
-                &coordinator::find_coordinator(node, peer, request, refuse),
+                &coordinator::find_coordinator(node, peer, request, version, refuse),
             )
         }
         ApiKey::JoinGroup => {

@@ -1,5 +1,6 @@
 //! The log, the groups and the wire, each without a socket.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -9,19 +10,24 @@ use kafka_protocol::messages::{
     DeleteTopicsRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FindCoordinatorRequest,
     GroupId, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
     ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, RequestKind, SyncGroupRequest, TopicName,
-    create_partitions_request, create_topics_request, describe_configs_request, fetch_request,
-    join_group_request, leave_group_request, list_offsets_request, metadata_request, offset_commit_request,
-    offset_fetch_request, offset_for_leader_epoch_request, produce_request, sync_group_request,
+    OffsetForLeaderEpochRequest, ProduceRequest, RequestHeader, RequestKind, ResponseHeader, ResponseKind,
+    SyncGroupRequest, TopicName, create_partitions_request, create_topics_request, describe_configs_request,
+    fetch_request, join_group_request, leave_group_request, list_offsets_request, metadata_request,
+    offset_commit_request, offset_fetch_request, offset_for_leader_epoch_request, produce_request,
+    sync_group_request,
 };
-use kafka_protocol::protocol::{Encodable, StrBytes};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::batch::tests::batch;
 use super::batch::{BatchHeader, check_produced};
 use super::group::{Group, Join, Joined, Synced};
 use super::log::{Appended, Found, Limits, Log};
+use super::topics::Settings;
 use super::wire::{self, Request, SERVED};
+use super::{Config, start};
 
 const NO_PRODUCER: (i64, i16, i32) = (-1, -1, -1);
 const LIMITS: Limits = Limits {
@@ -229,18 +235,50 @@ fn retention_removes_the_oldest_segments_by_size_and_all_but_the_last_by_age() {
     );
 }
 
+/// The log files in a folder, oldest first.
+fn log_files(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut logs: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
+        .collect();
+    logs.sort();
+    logs
+}
+
 #[test]
 fn a_missing_segment_is_named_rather_than_skipped() {
     let folder = tempfile::tempdir().unwrap();
-    fill(&mut Log::open(folder.path(), 1).unwrap(), 100);
-    let mut names: Vec<_> = std::fs::read_dir(folder.path())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
-    names.sort();
-    std::fs::remove_file(&names[1]).unwrap();
+    let mut log = Log::open(folder.path(), 1).unwrap();
+    fill(&mut log, 100);
+    log.close().unwrap();
+    std::fs::remove_file(&log_files(folder.path())[1]).unwrap();
     let error = Log::open(folder.path(), 2).err().unwrap().to_string();
     assert!(error.contains("are missing"), "{error}");
+}
+
+#[test]
+fn what_a_power_cut_left_behind_lost_records_is_removed() {
+    for torn in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        fill(&mut Log::open(folder.path(), 1).unwrap(), 100);
+        // Nothing was synced: of the second file only its first batch reached the disk, or a bit more.
+        let files = log_files(folder.path());
+        let second = std::fs::read(&files[1]).unwrap();
+        let first_batch = BatchHeader::parse(&second).unwrap();
+        let left = first_batch.bytes + if torn { 30 } else { 0 };
+        std::fs::write(&files[1], &second[..left]).unwrap();
+
+        let mut log = Log::open(folder.path(), 2).unwrap();
+        assert_eq!(log.end_offset(), first_batch.next_offset());
+        let placed = append(&mut log, &batch(&[b"after"], 5_000, NO_PRODUCER)).unwrap();
+        assert_eq!(placed.base_offset, first_batch.next_offset());
+        drop(log);
+        let log = Log::open(folder.path(), 3).unwrap();
+        assert_eq!(offsets_from(&log, 0).last(), Some(&placed.base_offset));
+        assert_eq!(log_files(folder.path()).len(), 2);
+    }
 }
 
 /// A group whose members are driven by hand.
@@ -512,7 +550,8 @@ fn sample(key: ApiKey, version: i16) -> Vec<u8> {
     }
     match key {
         ApiKey::Produce => {
-            let data = produce_request::PartitionProduceData::default().with_records(Some("records".into()));
+            let records = Bytes::from(batch(&[b"one", b"two"], 1_000, NO_PRODUCER));
+            let data = produce_request::PartitionProduceData::default().with_records(Some(records));
             let topics = produce_request::TopicProduceData::default()
                 .with_name(topic())
                 .with_partition_data(vec![data.clone(), data]);
@@ -679,6 +718,54 @@ fn every_served_version_of_every_request_is_understood_to_its_last_byte() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn every_served_version_of_every_request_gets_an_answer_of_that_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let config = Config {
+        listen,
+        data_dir: folder.path().to_owned(),
+        ..Config::default()
+    };
+    let broker = start(config).await.unwrap();
+    broker
+        .node
+        .topics
+        .create("topic", 2, Settings::default(), false)
+        .unwrap();
+    // What others are asked about is appended first, and what removes it comes last.
+    let last = |key| matches!(key, ApiKey::DeleteTopics | ApiKey::DeleteGroups);
+    let (removals, others): (Vec<_>, Vec<_>) = SERVED.iter().partition(|served| last(served.key));
+    for served in others.into_iter().chain(removals) {
+        for version in served.min..=served.max {
+            let mut stream = TcpStream::connect(broker.address()).await.unwrap();
+            let request = sample(served.key, version);
+            stream.write_i32(request.len() as i32).await.unwrap();
+            stream.write_all(&request).await.unwrap();
+            let length = stream.read_i32().await;
+            let length =
+                length.unwrap_or_else(|_| panic!("{:?} version {version} got no answer", served.key));
+            let mut answer = vec![0; length as usize];
+            stream.read_exact(&mut answer).await.unwrap();
+            let mut answer = Bytes::from(answer);
+            let header = served.key.response_header_version(version);
+            assert_eq!(
+                ResponseHeader::decode(&mut answer, header)
+                    .unwrap()
+                    .correlation_id,
+                7
+            );
+            ResponseKind::decode(served.key, &mut answer, version).unwrap();
+            assert!(
+                answer.is_empty(),
+                "{:?} version {version} got too long an answer",
+                served.key
+            );
+        }
+    }
+    broker.shutdown().await.unwrap();
 }
 
 #[test]
