@@ -207,27 +207,39 @@ impl Lookout {
 
     fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, Error> {
         let deadline = Instant::now() + timeout;
+        self.serve(Duration::ZERO);
         loop {
-            // Serves the callbacks: errors, and the token of OAUTHBEARER.
-            while self.consumer.poll(Duration::ZERO).is_some() {}
             let left = deadline.saturating_duration_since(Instant::now());
             match self
                 .consumer
                 .fetch_metadata(topic, left.min(Duration::from_millis(500)))
             {
                 Ok(metadata) => return Ok(metadata),
-                Err(error) if Instant::now() >= deadline => {
-                    while self.consumer.poll(Duration::ZERO).is_some() {}
-                    let last = self.consumer.context().last_error();
-                    let reason = if last.is_empty() { error.to_string() } else { last };
-                    return Err(Error::NoBroker {
-                        brokers: self.brokers.clone(),
-                        seconds: timeout.as_secs_f64(),
-                        reason,
-                    });
+                Err(error) => {
+                    self.serve(Duration::from_millis(50));
+                    if Instant::now() >= deadline {
+                        let last = self.consumer.context().last_error();
+                        let reason = if last.is_empty() { error.to_string() } else { last };
+                        let brokers = self.brokers.clone();
+                        return Err(Error::NoBroker {
+                            brokers,
+                            seconds: timeout.as_secs_f64(),
+                            reason,
+                        });
+                    }
                 }
-                Err(_) => {}
             }
+        }
+    }
+
+    /// Lets the callbacks run, for errors and for the token of OAUTHBEARER. One poll serves one of them.
+    fn serve(&self, at_least: Duration) {
+        let until = Instant::now() + at_least;
+        for _ in 0..50 {
+            drop(self.consumer.poll(Duration::ZERO));
+        }
+        while Instant::now() < until {
+            drop(self.consumer.poll(Duration::from_millis(5)));
         }
     }
 }

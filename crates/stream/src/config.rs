@@ -50,7 +50,8 @@ pub struct KafkaConfig {
     /// Without a heartbeat for this long a consumer loses its partitions, in milliseconds; a killed
     /// worker's partitions move on after it. Default 15000.
     pub session_timeout_ms: u64,
-    /// Interval of heartbeats, in milliseconds; at most a third of the session timeout. Default 3000.
+    /// Interval of heartbeats, in milliseconds; at most a third of the session timeout. Members learn of
+    /// a rebalance by them, so it is also how long a partition may wait to move. Default 1000.
     pub heartbeat_interval_ms: u64,
     /// How long an owner may take to finish what it holds of a partition that moves to another member,
     /// in milliseconds; must be under two thirds of the session timeout. Default 5000.
@@ -88,7 +89,7 @@ impl Default for KafkaConfig {
             connect_timeout_ms: 5_000,
             request_timeout_ms: 10_000,
             session_timeout_ms: 15_000,
-            heartbeat_interval_ms: 3_000,
+            heartbeat_interval_ms: 1_000,
             revoke_deadline_ms: 5_000,
             lag_interval_ms: 1_000,
             prefetch_kib: 16_384,

@@ -20,6 +20,7 @@ mod config;
 mod consumer;
 mod context;
 mod error;
+mod group_lag;
 mod metrics;
 mod oauth;
 mod producer;
@@ -31,5 +32,6 @@ pub use consumer::{
     ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerOptions, EARLIEST, Record, StartFrom, consume,
 };
 pub use error::Error;
+pub use group_lag::GroupLag;
 pub use metrics::ConsumerMetrics;
 pub use producer::{Delivered, Delivery, Producer};

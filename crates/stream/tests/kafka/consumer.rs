@@ -7,7 +7,8 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use stream::{ConsumerEvent, ConsumerOptions, EARLIEST, Error, KafkaConfig, StartFrom};
 
 use crate::support::{
-    PATIENCE, bed, eventually, fill, join, join_with, mock, mock_config, next_offsets, values,
+    Bed, GROUP, PATIENCE, bed, broker, committed, eventually, fill, join, join_with, mock, mock_config,
+    next_offsets, values,
 };
 
 const TOPIC: &str = "t";
@@ -223,17 +224,22 @@ async fn an_owner_that_does_not_drain_loses_the_partition_at_the_deadline() {
     drop(drained);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_is_fenced_and_not_committed() {
-    let cluster = mock(TOPIC, 1);
-    let config = mock_config(&cluster);
+    let bed = bed(TOPIC, 1).await;
+    let config = bed.config();
     fill(&config, TOPIC, 1, 0, 10).await;
     let mut member = join(&config, TOPIC, StartFrom::Committed);
     member.assigned().await;
     member.records(10).await;
-    // The group has forgotten us, as after a stop longer than the session.
-    let forgotten = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID];
-    cluster.request_errors(RDKafkaApiKey::Heartbeat, &forgotten);
+    // A broker that has restarted does not know the members of its groups any more.
+    let Bed {
+        broker: first,
+        folder,
+    } = bed;
+    let address = first.address();
+    first.shutdown().await.unwrap();
+    let _second = broker(folder.path(), Some(address)).await;
     match member.next().await {
         ConsumerEvent::Lost(partitions) => assert_eq!(partitions, [0]),
         other => panic!("expected a loss, got {other:?}"),
@@ -243,13 +249,14 @@ async fn what_is_lost_is_fenced_and_not_committed() {
     // It joins again by itself and reads again what was not committed.
     assert_eq!(member.assigned().await, [0]);
     assert_eq!(member.records(10).await[0].offset, 0);
+    assert_eq!(committed(&config, TOPIC, 0), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_owner_pauses_consumption_and_bounds_memory() {
     let bed = bed(TOPIC, 2).await;
     let config = bed.config();
-    let mut options = ConsumerOptions::new("group", TOPIC, StartFrom::Committed);
+    let mut options = ConsumerOptions::new(GROUP, TOPIC, StartFrom::Committed);
     (options.batch_records, options.queue_batches) = (50, 3);
     let mut member = join_with(&config, options);
     member.assigned().await;
@@ -279,7 +286,7 @@ async fn a_member_that_is_not_served_keeps_its_membership() {
         revoke_deadline_ms: 1_000,
         ..bed.config()
     };
-    let mut options = ConsumerOptions::new("group", TOPIC, StartFrom::Committed);
+    let mut options = ConsumerOptions::new(GROUP, TOPIC, StartFrom::Committed);
     (options.batch_records, options.queue_batches) = (10, 1);
     let mut member = join_with(&config, options);
     member.assigned().await;
@@ -312,10 +319,7 @@ async fn a_commit_that_the_broker_refuses_is_sent_again() {
         member.metric("mimamori_consumer_commit_failures_total") >= 2.0
     })
     .await;
-    member.handle.shutdown().await;
-    let mut next = join(&config, TOPIC, StartFrom::Committed);
-    next.assigned().await;
-    assert_eq!(next.records(3).await[0].offset, 7);
+    eventually("and taken at last", || committed(&config, TOPIC, 0) == Some(7)).await;
 }
 
 #[tokio::test]

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use embedded::kafka::Broker;
 use prometheus::Registry;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::{ClientConfig, TopicPartitionList};
 use stream::{
     ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Producer,
     Record, StartFrom, TopicSpec, consume, ensure_topics,
@@ -17,6 +19,9 @@ use tempfile::TempDir;
 
 /// Nothing that is waited for takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The group of every member.
+pub const GROUP: &str = "group";
 
 pub type Cluster = MockCluster<'static, DefaultProducerContext>;
 
@@ -71,7 +76,7 @@ fn config_at(brokers: &str) -> KafkaConfig {
 }
 
 pub fn join(config: &KafkaConfig, topic: &str, start: StartFrom) -> Member {
-    join_with(config, ConsumerOptions::new("group", topic, start))
+    join_with(config, ConsumerOptions::new(GROUP, topic, start))
 }
 
 pub fn join_with(config: &KafkaConfig, options: ConsumerOptions) -> Member {
@@ -178,4 +183,17 @@ pub fn values(records: &[Record]) -> Vec<usize> {
         .collect();
     values.sort_unstable();
     values
+}
+
+/// What the group has committed of a partition.
+pub fn committed(config: &KafkaConfig, topic: &str, partition: i32) -> Option<i64> {
+    let asker: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &config.brokers)
+        .set("group.id", GROUP)
+        .create()
+        .unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    let list = asker.committed_offsets(list, Duration::from_secs(10)).unwrap();
+    list.elements()[0].offset().to_raw().filter(|offset| *offset >= 0)
 }
