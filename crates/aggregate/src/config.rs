@@ -30,6 +30,14 @@ pub struct Config {
     /// … or when nothing has come for this long, in seconds; and an account to which older events
     /// come is not alerted about before they have ended for as long. Default 10.
     pub quiet_after_seconds: i64,
+    /// While the ingest role is more than so many records behind, nothing is taken for silence.
+    /// Default 20000.
+    pub live_lag_records: i64,
+    /// The consumer group of the ingest role. Default `mimamori-ingest`.
+    pub ingest_group: String,
+    /// Ids of events that a partition remembers before it forgets those that are older than
+    /// `health.remember_ids_hours`; 16 bytes each. Default 500000.
+    pub remember_ids: usize,
     /// Records taken from the queue at a time at most. Default 20000.
     pub batch_records: usize,
     /// How long a stop may take to write what is held, in milliseconds. Default 3000.
@@ -50,6 +58,9 @@ impl Default for Config {
             evaluation_rows: 20_000,
             live_within_seconds: 600,
             quiet_after_seconds: 10,
+            live_lag_records: 20_000,
+            ingest_group: "mimamori-ingest".to_string(),
+            remember_ids: 500_000,
             batch_records: 20_000,
             stop_within_ms: 3_000,
         }

@@ -17,6 +17,7 @@ mod outlet;
 mod partition;
 mod recover;
 mod rows;
+mod upstream;
 mod worker;
 
 pub use config::Config;

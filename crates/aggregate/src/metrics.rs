@@ -14,6 +14,7 @@ pub(crate) struct Metrics {
     pub(crate) evaluations: IntCounter,
     pub(crate) alerts: IntCounterVec,
     pub(crate) accounts: IntGauge,
+    pub(crate) held: IntGauge,
     pub(crate) watermark: IntGaugeVec,
     pub(crate) checkpoint: Histogram,
     pub(crate) event_to_score: Histogram,
@@ -48,6 +49,10 @@ impl Metrics {
                 &["rule", "change"],
             )?,
             accounts: IntGauge::new("mimamori_aggregate_accounts", "Accounts held in memory")?,
+            held: IntGauge::new(
+                "mimamori_aggregate_alerts_held",
+                "1 while nobody is alerted about because the ingest role is behind",
+            )?,
             watermark: IntGaugeVec::new(
                 Opts::new(
                     "mimamori_watermark_seconds",
@@ -78,6 +83,7 @@ impl Metrics {
         registry.register(Box::new(metrics.evaluations.clone()))?;
         registry.register(Box::new(metrics.alerts.clone()))?;
         registry.register(Box::new(metrics.accounts.clone()))?;
+        registry.register(Box::new(metrics.held.clone()))?;
         registry.register(Box::new(metrics.watermark.clone()))?;
         registry.register(Box::new(metrics.checkpoint.clone()))?;
         registry.register(Box::new(metrics.event_to_score.clone()))?;

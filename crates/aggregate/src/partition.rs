@@ -35,7 +35,7 @@ struct Entry {
     changed_users: BTreeSet<u32>,
     /// What the last evaluation found of them.
     standing: Option<(Stage, Tier)>,
-    /// When the newest event since the last evaluation was received; 0 when there was none.
+    /// When the newest event of now since the last evaluation was received; 0 when there was none.
     received_at: i64,
     evaluated_at: i64,
     /// Until when alerts wait because history is coming in.
@@ -93,6 +93,9 @@ pub(crate) struct Partition {
     timers: BinaryHeap<Reverse<(i64, usize)>>,
     unsaved: Vec<usize>,
     alerting: Vec<usize>,
+    /// Ids remembered over all accounts, and at how many the older ones are forgotten.
+    remembered: usize,
+    forget_at: usize,
     /// Account and id of each event that waits to land.
     unlanded: HashSet<u128>,
     pub(crate) waiting: Waiting,
@@ -117,6 +120,8 @@ impl Partition {
         config: Arc<Config>,
         now: i64,
     ) -> Partition {
+        let remembered = past.accounts.iter().map(Account::remembered_ids).sum();
+        let forget_at = config.remember_ids.max(remembered);
         let mut partition = Partition {
             number,
             model,
@@ -132,6 +137,8 @@ impl Partition {
             timers: BinaryHeap::with_capacity(past.accounts.len()),
             unsaved: Vec::new(),
             alerting: Vec::new(),
+            remembered,
+            forget_at,
             unlanded: HashSet::new(),
             waiting: Waiting::default(),
             is_moved: false,
@@ -203,16 +210,19 @@ impl Partition {
             return Taken::Duplicate;
         }
 
+        let remembered = entry.account.remembered_ids();
         let folded = entry.account.fold(&event, offset, &self.model);
+        self.remembered = self.remembered + entry.account.remembered_ids() - remembered;
         if let Some(day) = folded.day
             && !entry.changed_days.contains(&day)
         {
             entry.changed_days.push(day);
         }
         entry.changed_users.extend(folded.user);
-        entry.received_at = entry.received_at.max(event.received_at);
         if now - event.occurred_at > self.config.live_within_seconds * 1000 {
             entry.settles_at = now + self.config.quiet_after_seconds * 1000;
+        } else {
+            entry.received_at = entry.received_at.max(event.received_at);
         }
         let due = now.max(entry.evaluated_at + self.config.evaluate_after_ms);
         self.schedule(place, due);
@@ -221,9 +231,25 @@ impl Partition {
             self.unlanded.insert(identity);
             self.waiting.events.push(rows::event(event, self.number, offset));
         }
+        if self.remembered > self.forget_at {
+            self.forget_ids();
+        }
         Taken::Folded {
             counted: folded.day.is_some(),
         }
+    }
+
+    /// Forgets what is older than it need be, and waits for the next time until it is worth it.
+    fn forget_ids(&mut self) {
+        for entry in &mut self.entries {
+            entry.account.forget_ids(&self.model);
+        }
+        let remembered = self.entries.iter().map(|entry| entry.account.remembered_ids());
+        self.remembered = remembered.sum();
+        self.forget_at = self
+            .config
+            .remember_ids
+            .max(self.remembered + self.remembered / 4);
     }
 
     /// Notes a record that was no event.
@@ -238,17 +264,20 @@ impl Partition {
     }
 
     /// Evaluates the accounts that are due, `most` of them at most; returns how many were and tells
-    /// `observe` of each how long its newest event waited, in milliseconds.
+    /// `observe` of each how long its newest event waited, in milliseconds. While alerts are `held`,
+    /// because events may be on their way that are not here yet, nobody is alerted about.
     pub(crate) fn evaluate_due(
         &mut self,
         now: i64,
         caught_up: bool,
         most: usize,
+        held: bool,
         mut observe: impl FnMut(i64),
     ) -> usize {
-        if !self.is_live(now, caught_up) {
+        if !self.is_live(now, caught_up && !held) {
             return 0;
         }
+        let mode = if held { Mode::Replay } else { Mode::Live };
         let mut evaluated = 0;
         while evaluated < most
             && let Some(Reverse((due, place))) = self.timers.peek().copied()
@@ -262,7 +291,10 @@ impl Partition {
             if received_at > 0 {
                 observe((now - received_at).max(0));
             }
-            self.evaluate(place, now, now, Mode::Live);
+            self.evaluate(place, now, now, mode);
+            if held {
+                self.schedule(place, now + self.config.quiet_after_seconds * 1000);
+            }
             evaluated += 1;
         }
         evaluated
@@ -279,13 +311,13 @@ impl Partition {
     /// The state of an account, to be saved.
     pub(crate) fn state(&mut self, place: usize, now: i64) -> StateRow {
         let version = self.version();
-        let account = &self.entries[place].account;
+        let account = &mut self.entries[place].account;
         StateRow {
             partition: self.number,
             account_id: account.account_id().to_string(),
             version,
             offset: account.offset(),
-            state: account.encode(),
+            state: account.encode(&self.model),
             saved_at: now,
         }
     }

@@ -19,6 +19,14 @@ fn model() -> Arc<Model> {
     )
 }
 
+/// So few ids that most are forgotten.
+fn forgetful() -> Arc<Config> {
+    Arc::new(Config {
+        remember_ids: 4,
+        ..Config::default()
+    })
+}
+
 fn empty(model: &Arc<Model>, now: i64) -> Partition {
     let past = Past {
         epoch: 1,
@@ -27,7 +35,7 @@ fn empty(model: &Arc<Model>, now: i64) -> Partition {
         landed: BTreeSet::new(),
         accounts: Vec::new(),
     };
-    Partition::new(3, past, Arc::clone(model), Arc::new(Config::default()), now)
+    Partition::new(3, past, Arc::clone(model), forgetful(), now)
 }
 
 fn event(account: &str, id: &str, event_type: EventType, name: &str, at: i64) -> Event {
@@ -61,12 +69,15 @@ fn an_event_of_now_is_evaluated_at_once_and_then_at_most_once_a_second() {
     let mut partition = empty(&model, NOON);
     partition.take(login("acme", "e1", NOON), 0, false, NOON + 5);
     assert_eq!(
-        partition.evaluate_due(NOON + 5, false, 100, |waited| assert_eq!(waited, 5)),
+        partition.evaluate_due(NOON + 5, false, 100, false, |waited| assert_eq!(waited, 5)),
         1
     );
     partition.take(login("acme", "e2", NOON + 10), 1, false, NOON + 15);
-    assert_eq!(partition.evaluate_due(NOON + 20, false, 100, |_| {}), 0);
-    assert_eq!(partition.evaluate_due(NOON + 5 + SECOND, false, 100, |_| {}), 1);
+    assert_eq!(partition.evaluate_due(NOON + 20, false, 100, false, |_| {}), 0);
+    assert_eq!(
+        partition.evaluate_due(NOON + 5 + SECOND, false, 100, false, |_| {}),
+        1
+    );
 }
 
 #[test]
@@ -78,7 +89,7 @@ fn what_changed_is_written_at_most_every_five_seconds_and_never_later() {
         if second < 12 {
             partition.take(login("acme", &format!("e{second}"), now), second, false, now);
         }
-        partition.evaluate_due(now, false, 100, |_| {});
+        partition.evaluate_due(now, false, 100, false, |_| {});
     }
     let seconds: Vec<i64> = evaluated_at(&partition, "acme")
         .iter()
@@ -96,21 +107,24 @@ fn silence_is_noticed_by_the_hour() {
     let model = model();
     let mut partition = empty(&model, NOON);
     partition.take(login("acme", "e1", NOON), 0, false, NOON);
-    partition.evaluate_due(NOON, false, 100, |_| {});
+    partition.evaluate_due(NOON, false, 100, false, |_| {});
     let much_later = NOON + 30 * 24 * HOUR;
     assert_eq!(
-        partition.evaluate_due(much_later, false, 100, |_| {}),
+        partition.evaluate_due(much_later, false, 100, false, |_| {}),
         0,
         "the partition may lag"
     );
     assert_eq!(
-        partition.evaluate_due(much_later, true, 100, |_| {}),
+        partition.evaluate_due(much_later, true, 100, false, |_| {}),
         1,
         "it is read to its end and quiet"
     );
     let row = partition.waiting.metrics.last().unwrap();
     assert_eq!(row.days_since_last_login, Some(30));
-    assert_eq!(partition.evaluate_due(much_later + HOUR, true, 100, |_| {}), 1);
+    assert_eq!(
+        partition.evaluate_due(much_later + HOUR, true, 100, false, |_| {}),
+        1
+    );
 }
 
 #[test]
@@ -142,7 +156,7 @@ fn history_is_evaluated_at_its_midnights_and_alerts_nobody() {
     assert_eq!(silent, Some(41), "the midnight before the login");
     assert!(partition.take_alerting().is_empty());
     assert_eq!(
-        partition.evaluate_due(now, true, 100, |_| {}),
+        partition.evaluate_due(now, true, 100, false, |_| {}),
         0,
         "not quiet for long enough"
     );
@@ -161,12 +175,12 @@ fn an_account_in_trouble_is_alerted_about_when_its_history_has_come_to_an_end() 
     );
     // Another account's event of now makes the partition live.
     partition.take(login("other", "e", now), 1, false, now);
-    partition.evaluate_due(now, true, 100, |_| {});
+    partition.evaluate_due(now, true, 100, false, |_| {});
     assert!(
         partition.take_alerting().is_empty(),
         "more of its history may be on the way"
     );
-    partition.evaluate_due(now + 11 * SECOND, true, 100, |_| {});
+    partition.evaluate_due(now + 11 * SECOND, true, 100, false, |_| {});
     let alerting = partition.take_alerting();
     assert_eq!(alerting.len(), 1);
     let told: Vec<&str> = partition
@@ -176,8 +190,31 @@ fn an_account_in_trouble_is_alerted_about_when_its_history_has_come_to_an_end() 
         .collect();
     assert_eq!(told, ["churn_risk", "silence"]);
     partition.sent(alerting[0]);
-    partition.evaluate_due(now + 2 * HOUR, true, 100, |_| {});
+    partition.evaluate_due(now + 2 * HOUR, true, 100, false, |_| {});
     assert!(partition.take_alerting().is_empty(), "told once");
+}
+
+#[test]
+fn nobody_is_alerted_about_while_events_may_be_on_their_way() {
+    let model = model();
+    let now = NOON + 40 * 24 * HOUR;
+    let mut partition = empty(&model, now);
+    partition.take(
+        event("acme", "f", EventType::Feature, "report", NOON),
+        0,
+        false,
+        now,
+    );
+    partition.take(login("other", "e", now), 1, false, now);
+    let later = now + 11 * SECOND;
+    assert_eq!(
+        partition.evaluate_due(later, true, 100, true, |_| {}),
+        2,
+        "the scores go on"
+    );
+    assert!(partition.take_alerting().is_empty());
+    partition.evaluate_due(later + 11 * SECOND, true, 100, false, |_| {});
+    assert_eq!(partition.take_alerting().len(), 1);
 }
 
 #[test]
@@ -191,7 +228,7 @@ fn what_was_to_be_sent_when_the_process_died_is_sent_by_the_next_owner() {
         false,
         now,
     );
-    partition.evaluate_due(now + 11 * SECOND, true, 100, |_| {});
+    partition.evaluate_due(now + 11 * SECOND, true, 100, false, |_| {});
     let place = partition.take_alerting()[0];
     let saved = partition.state(place, now);
     let ids: Vec<String> = partition
@@ -286,7 +323,7 @@ impl Tables {
                 .map(|row| Account::decode(&row.account_id, &row.state).unwrap())
                 .collect(),
         };
-        Partition::new(3, past, Arc::clone(model), Arc::new(Config::default()), NOON)
+        Partition::new(3, past, Arc::clone(model), forgetful(), NOON)
     }
 }
 

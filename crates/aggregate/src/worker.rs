@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::partition::{Partition, Taken};
 use crate::recover::recover;
+use crate::upstream::Upstream;
 use crate::wall_ms;
 
 /// How often the worker looks at what is due when nothing comes in.
@@ -97,6 +98,7 @@ pub(crate) struct Worker {
     pub(crate) landed_at: Instant,
     pub(crate) evaluations_written_at: Instant,
     pub(crate) checkpointed_at: Instant,
+    upstream: Upstream,
     pub(crate) token_base: i64,
     pub(crate) tokens: Arc<AtomicU64>,
 }
@@ -123,6 +125,7 @@ pub async fn run(config: Config, wiring: Wiring) -> Result<(), Error> {
     let consumer_metrics = ConsumerMetrics::register(&wiring.registry, "aggregate")?;
     let producer = Producer::new(&wiring.kafka)?;
     let tokens = Arc::new(AtomicU64::new(0));
+    let upstream = Upstream::watch(&config, &wiring, metrics.clone())?;
     loop {
         let mut options = ConsumerOptions::new(&config.group, topics::EVENTS, StartFrom::Asked);
         options.batch_wait = Duration::from_millis(10);
@@ -140,6 +143,7 @@ pub async fn run(config: Config, wiring: Wiring) -> Result<(), Error> {
             landed_at: now,
             evaluations_written_at: now,
             checkpointed_at: now,
+            upstream: upstream.clone(),
             token_base: wall_ms(),
             tokens: Arc::clone(&tokens),
         };
@@ -172,9 +176,7 @@ impl Worker {
         loop {
             let happened = tokio::select! {
                 biased;
-                stop = shutdown.wait_for(|stop| *stop) => {
-                    // Whoever could say stop is gone, or has said it: either way this is the end.
-                    drop(stop);
+                () = stop_asked(&mut shutdown) => {
                     info!("saving before the stop");
                     return self.checkpoint().await;
                 }
@@ -384,9 +386,10 @@ impl Worker {
 
     async fn see_to_what_is_due(&mut self) -> Result<(), Error> {
         let now = wall_ms();
+        let held = self.upstream.is_behind();
         for partition in self.partitions.values_mut() {
             let caught_up = self.handle.lag(partition.number) == Some(0);
-            let evaluated = partition.evaluate_due(now, caught_up, EVALUATED_AT_A_TIME, |waited_ms| {
+            let evaluated = partition.evaluate_due(now, caught_up, EVALUATED_AT_A_TIME, held, |waited_ms| {
                 self.metrics.event_to_score.observe(waited_ms as f64 / 1000.0);
             });
             self.metrics.evaluations.inc_by(evaluated as u64);
@@ -408,6 +411,11 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Waits for the sign to stop, or for nobody being left who could give it.
+async fn stop_asked(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 /// The offsets of those events whose account has had their id at a lower offset. A row at the event's

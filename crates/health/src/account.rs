@@ -211,9 +211,33 @@ impl Account {
         self.state.offset
     }
 
-    /// Bytes to save.
-    pub fn encode(&self) -> Vec<u8> {
-        self.state.encode_to_vec()
+    /// Bytes to save. Of the ids only those within `remember_ids_hours` are saved: after a restart the
+    /// others are looked up.
+    pub fn encode(&mut self, model: &Model) -> Vec<u8> {
+        let mut trimmed = self.state.ids.clone();
+        trimmed.forget(self.id_horizon(model), model.config.remember_ids_max);
+        let all = std::mem::replace(&mut self.state.ids, trimmed);
+        let bytes = self.state.encode_to_vec();
+        self.state.ids = all;
+        bytes
+    }
+
+    /// How many ids are remembered.
+    pub fn remembered_ids(&self) -> usize {
+        self.state.ids.len()
+    }
+
+    /// Forgets the ids of events that occurred longer than `remember_ids_hours` before the newest one.
+    pub fn forget_ids(&mut self, model: &Model) {
+        let horizon = self.id_horizon(model);
+        self.state.ids.forget(horizon, model.config.remember_ids_max);
+    }
+
+    fn id_horizon(&self, model: &Model) -> i64 {
+        let remember_ms = (model.config.remember_ids_hours * 3_600_000.0) as i64;
+        self.state
+            .last_event_at
+            .map_or(i64::MIN, |newest| newest.saturating_sub(remember_ms))
     }
 
     /// The account of saved bytes.
@@ -258,7 +282,7 @@ impl Account {
         self.state.ids.remember(&event.event_id, at);
         let state = &mut self.state;
         earliest(&mut state.first_event_at, at);
-        let is_newest = latest(&mut state.last_event_at, at);
+        latest(&mut state.last_event_at, at);
         let stamp = Stamp::of(at, &event.event_id);
         let user = event.user_id.as_deref().map(|user_id| state.user(user_id, at));
         // Properties were checked on the way in; should they not be readable all the same, the event
@@ -324,9 +348,7 @@ impl Account {
             }
             day.number
         });
-        if is_newest {
-            state.tidy(at, model);
-        }
+        state.tidy(state.last_event_at.unwrap_or(at), model);
         Folded { day: counted, user }
     }
 
@@ -432,15 +454,10 @@ impl AccountState {
         }
     }
 
-    /// Lets go of what no evaluation can need any more.
+    /// Lets go of what is too much to keep.
     fn tidy(&mut self, newest: i64, model: &Model) {
-        let remember_ms = (model.config.remember_ids_hours * 3_600_000.0) as i64;
-        let over = self.ids.len() > model.config.remember_ids_max;
-        // The horizon moves in steps of a quarter of the window, so that the cost is shared by many events.
-        let behind = newest.saturating_sub(remember_ms) > self.ids.horizon().saturating_add(remember_ms / 4);
-        if over || behind {
-            self.ids
-                .forget(newest.saturating_sub(remember_ms), model.config.remember_ids_max);
+        if self.ids.len() > model.config.remember_ids_max {
+            self.ids.forget(i64::MIN, model.config.remember_ids_max);
         }
         ticket::tidy(&mut self.tickets, newest);
     }

@@ -208,7 +208,7 @@ fn a_state_that_is_not_whole_is_refused_and_never_taken_for_an_empty_one() {
         &[event("e1", EventType::Feature, "report", "ann", MONDAY, "")],
         &model,
     );
-    let bytes = account.encode();
+    let bytes = account.encode(&model);
     assert!(matches!(
         Account::decode("acme", &bytes[..bytes.len() - 3]),
         Err(StateError::Corrupt { .. })
@@ -216,13 +216,13 @@ fn a_state_that_is_not_whole_is_refused_and_never_taken_for_an_empty_one() {
     let mut newer = account.clone();
     newer.state.layout = LAYOUT + 1;
     assert!(matches!(
-        Account::decode("acme", &newer.encode()),
+        Account::decode("acme", &newer.encode(&model)),
         Err(StateError::Newer { found: 2, .. })
     ));
     let mut loose = account.clone();
     loose.state.days[0].users.push(7);
     assert!(matches!(
-        Account::decode("acme", &loose.encode()),
+        Account::decode("acme", &loose.encode(&model)),
         Err(StateError::Corrupt { .. })
     ));
 }
@@ -319,9 +319,9 @@ proptest! {
         fold_all(&mut whole, &events, &model);
         let mut first = Account::new("acme");
         fold_all(&mut first, &events[..cut], &model);
-        let mut second = Account::decode("acme", &first.encode()).unwrap();
+        let mut second = Account::decode("acme", &first.encode(&model)).unwrap();
         fold_all(&mut second, &events[cut..], &model);
-        prop_assert_eq!(second.encode(), whole.encode());
+        prop_assert_eq!(second.encode(&model), whole.encode(&model));
     }
 
     #[test]

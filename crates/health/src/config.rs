@@ -43,8 +43,9 @@ pub struct HealthConfig {
     pub yellow_up_to: f64,
     /// When to alert. Default: `churn_risk`, `silence`, `falling_usage` and `stalled_onboarding`.
     pub rules: Vec<Rule>,
-    /// Hours for which the ids of events are remembered in the account's state; an event that
-    /// occurred longer before the account's newest one is looked up in ClickHouse. Default 24.
+    /// Hours for which the ids of events are remembered in the account's saved state; an event that
+    /// occurred longer before the account's newest one is looked up in ClickHouse, unless there is
+    /// room to remember more (`aggregate.remember_ids`). Default 24.
     pub remember_ids_hours: f64,
     /// Ids remembered of one account at most; beyond that the older ones are looked up. Default 4096.
     pub remember_ids_max: usize,

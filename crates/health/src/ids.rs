@@ -103,8 +103,8 @@ impl RememberedIds {
         self.hashes.len()
     }
 
-    /// When the oldest remembered event occurred at the earliest; milliseconds.
-    pub fn horizon(&self) -> i64 {
+    #[cfg(test)]
+    fn horizon(&self) -> i64 {
         self.horizon
     }
 
