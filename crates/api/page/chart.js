@@ -14,6 +14,9 @@ export function svg(name, attributes = {}, ...children) {
   return element;
 }
 
+/** Least range of health that a line without axes spans, so that noise does not look like a fall. */
+const SPARK_RANGE = 30;
+
 /** A line of health by day without axes; `days` as the API gives them. */
 export function sparkline(days, width = 72, height = 22) {
   const points = days.map((day) => ({ time: Date.parse(day.date), value: day.health }));
@@ -25,7 +28,10 @@ export function sparkline(days, width = 72, height = 22) {
   const first = points[0].time;
   const span = Math.max(points.at(-1).time - first, DAY);
   const x = (time) => 2 + ((time - first) / span) * (width - 6);
-  const y = (value) => 2 + (1 - value / 100) * (height - 4);
+  const values = known.map((point) => point.value);
+  const middle = (Math.min(...values) + Math.max(...values)) / 2;
+  const range = Math.max(Math.max(...values) - Math.min(...values), SPARK_RANGE);
+  const y = (value) => 3 + (0.5 - (value - middle) / range) * (height - 6);
   drawing.append(svg("path", { class: "spark-line", d: path(points, x, y) }));
   const last = known.at(-1);
   drawing.append(svg("circle", { class: "spark-end", cx: x(last.time), cy: y(last.value), r: 2 }));

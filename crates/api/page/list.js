@@ -197,8 +197,8 @@ export class Rows {
       element("span", "sub", account.owner ?? t("no_owner")),
     );
     cells.mrr.textContent = money(account.mrr, account.currency);
-    cells.reason.textContent = account.reason ? said(account.reason.sentence) : t("none");
-    cells.reason.dataset.effect = account.reason?.effect ?? "none";
+    const reason = account.reason ? said(account.reason.sentence) : t("none");
+    cells.reason.replaceChildren(element("span", `reason ${account.reason?.effect ?? "none"}`, reason));
     for (const [column, cell] of Object.entries(cells)) {
       cell.dataset.label = t(`col_${column}`);
     }

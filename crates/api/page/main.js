@@ -231,9 +231,8 @@ function worthOf(bands) {
       sums[currency] = (sums[currency] ?? 0) + amount;
     }
   }
-  return Object.entries(sums)
-    .map(([currency, amount]) => money(amount, currency, true))
-    .join(" + ");
+  const parts = Object.entries(sums).map(([currency, amount]) => money(amount, currency, true));
+  return parts.length === 0 ? "" : `${t("col_mrr")} ${parts.join(" + ")}`;
 }
 
 function drawStages(stages) {

@@ -222,7 +222,8 @@ function driverSection(drivers) {
     if (own.length === 0) {
       continue;
     }
-    const strongest = Math.max(...own.map((driver) => Math.abs(driver.points)));
+    own.sort((one, other) => Math.abs(other.points) - Math.abs(one.points));
+    const strongest = Math.abs(own[0].points);
     const isRisk = kind === "churn_risk";
     part.append(
       element(

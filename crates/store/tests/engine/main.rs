@@ -3,6 +3,8 @@
 //! One engine serves all tests of this process, each with a database of its own. To test against a
 //! server that runs already, give its address in `MIMAMORI_TEST_CLICKHOUSE_URL`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod engine;
 mod harness;
 mod inserts;

@@ -1,0 +1,14 @@
+//! The API as its clients meet it: over TCP, with the real engine behind it where data matter.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod access;
+mod accounts;
+mod data;
+mod documented;
+#[path = "../../../store/tests/engine/engine.rs"]
+mod engine;
+mod limits;
+mod page;
+mod readiness;
+mod support;
