@@ -36,7 +36,8 @@
 //! without effect (it names the connection); external tables in a form, `INSERT … SELECT FROM
 //! input(…)`, and zstd, brotli or deflate bodies are refused; a result in a format that cannot be
 //! sent in parts (JSON, Pretty, Parquet) is built in memory first; a column cannot be named
-//! `file`; system log tables do not exist.
+//! `file`, and the function `format` is refused (use `concat`); in a session, settings that one
+//! request's URL set go back to their defaults with the next; system log tables do not exist.
 //!
 //! ```no_run
 //! use embedded::clickhouse::{self, CacheConfig, Config};

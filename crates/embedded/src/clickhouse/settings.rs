@@ -18,15 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Rights of every request.
-const GRANTS: &[&str] = &[
-    "GRANT CHECK, SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, \
+/// Rights of every request. Table and database engines with an outside source need a right of
+/// their own, and none is given.
+const GRANT: &str = "GRANT CHECK, SHOW, SELECT, INSERT, ALTER, CREATE DATABASE, CREATE TABLE, CREATE VIEW, \
      CREATE TEMPORARY TABLE, DROP, UNDROP TABLE, TRUNCATE, OPTIMIZE, KILL QUERY, \
      MOVE PARTITION BETWEEN SHARDS, dictGet, SYSTEM DROP CACHE, SYSTEM FLUSH, SYSTEM MERGES, \
-     SYSTEM TTL MERGES, SYSTEM VIEWS ON *.*",
-    // Naming one engine takes away the implied right to all of those that reach outside.
-    "GRANT TABLE ENGINE ON MergeTree",
-];
+     SYSTEM TTL MERGES, SYSTEM VIEWS ON *.*";
 
 /// Settings that no request may change.
 const FROZEN: &[&str] = &[
@@ -132,10 +129,6 @@ fn config(users: &str, max_memory_bytes: u64) -> String {
 }
 
 fn users(max_memory_bytes: u64) -> String {
-    let grants: String = GRANTS
-        .iter()
-        .map(|grant| format!("                <query>{grant}</query>\n"))
-        .collect();
     let frozen: String = FROZEN
         .iter()
         .map(|name| format!("                <{name}><const/></{name}>\n"))
@@ -160,8 +153,7 @@ fn users(max_memory_bytes: u64) -> String {
             <networks><ip>::/0</ip></networks>
             <profile>default</profile>
             <quota>default</quota>
-            <grants>
-{grants}            </grants>
+            <grants><query>{GRANT}</query></grants>
         </default>
     </users>
 </clickhouse>
