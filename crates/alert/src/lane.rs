@@ -13,15 +13,18 @@
 //!   earlier change that is held: whoever reads the rows after a crash finds no later change alone.
 //! - A ticket is handed back only with, or after, a row that says what became of its alert.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+mod leave;
+mod parked;
+mod rows;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{DeliveryRow, WaitingDelivery};
+use store::DeliveryRow;
 use tokio::sync::oneshot;
-use tracing::warn;
 
-use crate::body::{self, Order};
+use crate::body::Order;
 use crate::offsets::Ticket;
 use crate::outcome::{Answer, Verdict};
 use crate::schedule::Schedule;
@@ -34,9 +37,6 @@ pub(crate) const RETRYING: &str = "retrying";
 pub(crate) const FAILED: &str = "failed";
 
 const NOT_TRIED_DISABLED: &str = "not tried: the destination answered 410 and is disabled until a restart";
-
-/// The most characters of an error.
-const ERROR_CHARACTERS: usize = 500;
 
 /// The bounds of a lane.
 #[derive(Debug, Clone)]
@@ -428,14 +428,6 @@ impl Lane {
         self.hand_out(row, tickets, false);
     }
 
-    fn hand_out(&mut self, row: DeliveryRow, tickets: Vec<Ticket>, spilled: bool) {
-        self.rows.push(Entry {
-            row,
-            tickets,
-            spilled,
-        });
-    }
-
     /// When there will be something to do, if nothing else happens before.
     pub fn wake_at(&self) -> Option<i64> {
         let set_aside = self
@@ -457,154 +449,6 @@ impl Lane {
         [set_aside, send, reload].into_iter().flatten().min()
     }
 
-    /// What to read of the pending rows, if it is time to. Ends with [`finish_reload`](Self::finish_reload).
-    pub fn begin_reload(&mut self, now: i64) -> Option<Reload> {
-        let parked = self.parked.as_mut()?;
-        if self.disabled || self.reloading.is_some() || self.owned.is_empty() {
-            return None;
-        }
-        if now < parked.due.max(parked.not_before) {
-            return None;
-        }
-        parked.not_before = now + millis(self.limits.reload_pause);
-        if self.jobs.len() >= self.limits.queue && !self.make_room(now) {
-            return None;
-        }
-        self.reloading = Some(Reloading {
-            generation: self.generation,
-            removed: HashSet::new(),
-        });
-        Some(Reload {
-            partitions: self.owned.iter().copied().collect(),
-            // Those that are held are among the rows.
-            limit: self.limits.queue + 1,
-        })
-    }
-
-    /// The pending rows, by the due time of the oldest of their episode and within an episode in order;
-    /// no more than `limit` of them.
-    pub fn finish_reload(&mut self, rows: Vec<WaitingDelivery>, limit: usize, now: i64) {
-        let Some(reloading) = self.reloading.take() else {
-            return;
-        };
-        let complete = rows.len() < limit;
-        let mut left_due = None;
-        for row in rows {
-            if self.jobs.contains_key(row.alert_id.as_str())
-                || reloading.removed.contains(row.alert_id.as_str())
-                || !self.owned.contains(&row.partition)
-            {
-                continue;
-            }
-            if left_due.is_some() || self.jobs.len() >= self.limits.queue {
-                // From the first that does not fit on all stay, so that no later change of an episode
-                // comes in without the earlier one.
-                left_due = left_due.or(Some(row.episode_due_at));
-                continue;
-            }
-            let Some(place) = body::place(&row.body) else {
-                warn!(
-                    alert_id = row.alert_id,
-                    "the body of a pending delivery cannot be read, leaving it"
-                );
-                continue;
-            };
-            let job = Job {
-                episode_id: place.episode_id.into(),
-                order: place.order,
-                partition: row.partition,
-                body: row.body.into(),
-                caused_at: None,
-                tickets: Vec::new(),
-                attempts: row.attempt,
-                due: row.next_attempt_at,
-                sequence: 0,
-                state: State::Waiting,
-                durable: true,
-                setting_aside: false,
-            };
-            self.insert(row.alert_id.into(), job);
-        }
-        let outdated = self.spills_unwritten > 0 || self.generation != reloading.generation;
-        if complete && left_due.is_none() && !outdated {
-            self.parked = None;
-        } else if let Some(parked) = &mut self.parked
-            && !outdated
-        {
-            parked.due = left_due.unwrap_or(now);
-        }
-    }
-
-    /// The read of the pending rows failed.
-    pub fn abandon_reload(&mut self) {
-        self.reloading = None;
-    }
-
-    /// These partitions go to another worker: forgets what waits of them and hands out rows about those
-    /// that have none yet. Requests under way go on.
-    pub fn release(&mut self, partitions: &[i32], now: i64) {
-        for alert_id in self.jobs_of(partitions) {
-            self.set_one_aside(&alert_id, now);
-            if self.jobs.get(&alert_id).is_some_and(Job::is_waiting) {
-                self.remove(&alert_id);
-            }
-        }
-        self.disown(partitions);
-    }
-
-    /// Stops the requests under way for these partitions, hands out rows about them, and says how many
-    /// they were.
-    pub fn cut(&mut self, partitions: &[i32], now: i64) -> usize {
-        let mut requests = 0;
-        for alert_id in self.jobs_of(partitions) {
-            let Some(job) = self.jobs.get(&alert_id) else {
-                continue;
-            };
-            if !matches!(job.state, State::Sending { .. }) {
-                continue;
-            }
-            let error = "cut short: the worker stopped or gave the account away; it may have arrived";
-            let row = self.pending_row(&alert_id, job.attempts + 1, error, now, now, &job.body);
-            self.sending -= 1;
-            self.await_row(&alert_id, row);
-            requests += 1;
-        }
-        requests
-    }
-
-    /// These partitions are another worker's already: forgets all of them and says nothing.
-    pub fn forget(&mut self, partitions: &[i32]) {
-        for alert_id in self.jobs_of(partitions) {
-            self.remove(&alert_id);
-        }
-        self.disown(partitions);
-    }
-
-    /// Whether a request for these partitions is under way or a row about one is not yet written.
-    pub fn is_busy_with(&self, partitions: &[i32]) -> bool {
-        self.jobs
-            .values()
-            .any(|job| !job.is_waiting() && partitions.contains(&job.partition))
-    }
-
-    fn disown(&mut self, partitions: &[i32]) {
-        self.owned.retain(|partition| !partitions.contains(partition));
-        if self.owned.is_empty() {
-            self.parked = None;
-        }
-    }
-
-    /// In the order in which they came.
-    fn jobs_of(&self, partitions: &[i32]) -> Vec<Arc<str>> {
-        let found: BTreeMap<u64, &Arc<str>> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| partitions.contains(&job.partition))
-            .map(|(alert_id, job)| (job.sequence, alert_id))
-            .collect();
-        found.into_values().cloned().collect()
-    }
-
     fn disable(&mut self, now: i64) {
         self.disabled = true;
         self.ready.clear();
@@ -618,18 +462,6 @@ impl Lane {
             let row = self.row(&alert_id, attempt, FAILED, NOT_TRIED_DISABLED.to_string(), now);
             self.await_row(&alert_id, row);
         }
-    }
-
-    /// Hands out the row that settles an attempt; until it is written the job is not touched.
-    fn await_row(&mut self, alert_id: &str, row: DeliveryRow) {
-        let mut tickets = Vec::new();
-        if let Some(job) = self.jobs.get_mut(alert_id) {
-            job.state = State::Recording;
-            job.attempts = row.attempt;
-            job.due = row.next_attempt_at.unwrap_or(job.due);
-            tickets = std::mem::take(&mut job.tickets);
-        }
-        self.hand_out(row, tickets, false);
     }
 
     fn insert(&mut self, alert_id: Arc<str>, mut job: Job) {
@@ -688,85 +520,10 @@ impl Lane {
         }
     }
 
-    /// Lets those go that are due last and have their rows, a sixteenth of the queue at a time.
-    fn make_room(&mut self, now: i64) -> bool {
-        let mut latest: BTreeMap<(i64, u64), Arc<str>> = BTreeMap::new();
-        for (due, sequence, alert_id) in self.ready.iter().rev() {
-            if *due <= now || latest.len() > self.limits.queue / 16 {
-                break;
-            }
-            let Some(job) = self.jobs.get(alert_id) else {
-                continue;
-            };
-            let chain = self.chains.get(&job.episode_id);
-            let written = chain.is_some_and(|chain| {
-                chain
-                    .iter()
-                    .all(|other| self.jobs.get(other).is_some_and(|job| job.durable))
-            });
-            if written {
-                latest.insert((*due, *sequence), job.episode_id.clone());
-            }
-        }
-        let Some((&(due, _), _)) = latest.first_key_value() else {
-            return false;
-        };
-        for episode_id in latest.into_values() {
-            let members = self.chains.get(&episode_id).cloned().unwrap_or_default();
-            for alert_id in members {
-                self.remove(&alert_id);
-                // Its row is true, so a reload that is under way may bring it back.
-                if let Some(reloading) = &mut self.reloading {
-                    reloading.removed.remove(&alert_id);
-                }
-            }
-        }
-        self.park(due, i64::MIN);
-        true
-    }
-
-    fn park(&mut self, due: i64, not_before: i64) {
-        self.generation += 1;
-        let parked = self.parked.get_or_insert(Parked { due, not_before });
-        parked.due = parked.due.min(due);
-    }
-
     /// Milliseconds until the next attempt after `made`.
     fn pause(&self, alert_id: &str, made: u32) -> Option<i64> {
         let salt = format!("{alert_id} {}", self.limits.destination);
         self.limits.schedule.pause_after(made, &salt).map(millis)
-    }
-
-    fn row(&self, alert_id: &str, attempt: u32, status: &str, error: String, at: i64) -> DeliveryRow {
-        DeliveryRow {
-            alert_id: alert_id.to_string(),
-            destination: self.limits.destination.clone(),
-            attempt,
-            status: status.to_string(),
-            http_status: None,
-            at,
-            duration_ms: 0,
-            error: error.chars().take(ERROR_CHARACTERS).collect(),
-            next_attempt_at: None,
-            body: String::new(),
-            version: 0,
-        }
-    }
-
-    fn pending_row(
-        &self,
-        alert_id: &str,
-        attempt: u32,
-        error: &str,
-        at: i64,
-        due: i64,
-        body: &str,
-    ) -> DeliveryRow {
-        DeliveryRow {
-            next_attempt_at: Some(due),
-            body: body.to_string(),
-            ..self.row(alert_id, attempt, RETRYING, error.to_string(), at)
-        }
     }
 }
 

@@ -1,6 +1,10 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
+use store::WaitingDelivery;
 
 use super::*;
+use crate::body;
 use crate::offsets::Offsets;
 
 const NOW: i64 = 1_795_309_323_000;

@@ -1,0 +1,70 @@
+//! The rows about deliveries, as a lane hands them out.
+
+use store::DeliveryRow;
+
+use super::{Entry, Lane, RETRYING, State};
+use crate::offsets::Ticket;
+
+/// The most characters of an error.
+const ERROR_CHARACTERS: usize = 500;
+
+impl Lane {
+    pub(super) fn hand_out(&mut self, row: DeliveryRow, tickets: Vec<Ticket>, spilled: bool) {
+        self.rows.push(Entry {
+            row,
+            tickets,
+            spilled,
+        });
+    }
+
+    /// Hands out the row that settles an attempt; until it is written the job is not touched.
+    pub(super) fn await_row(&mut self, alert_id: &str, row: DeliveryRow) {
+        let mut tickets = Vec::new();
+        if let Some(job) = self.jobs.get_mut(alert_id) {
+            job.state = State::Recording;
+            job.attempts = row.attempt;
+            job.due = row.next_attempt_at.unwrap_or(job.due);
+            tickets = std::mem::take(&mut job.tickets);
+        }
+        self.hand_out(row, tickets, false);
+    }
+
+    pub(super) fn row(
+        &self,
+        alert_id: &str,
+        attempt: u32,
+        status: &str,
+        error: String,
+        at: i64,
+    ) -> DeliveryRow {
+        DeliveryRow {
+            alert_id: alert_id.to_string(),
+            destination: self.limits.destination.clone(),
+            attempt,
+            status: status.to_string(),
+            http_status: None,
+            at,
+            duration_ms: 0,
+            error: error.chars().take(ERROR_CHARACTERS).collect(),
+            next_attempt_at: None,
+            body: String::new(),
+            version: 0,
+        }
+    }
+
+    pub(super) fn pending_row(
+        &self,
+        alert_id: &str,
+        attempt: u32,
+        error: &str,
+        at: i64,
+        due: i64,
+        body: &str,
+    ) -> DeliveryRow {
+        DeliveryRow {
+            next_attempt_at: Some(due),
+            body: body.to_string(),
+            ..self.row(alert_id, attempt, RETRYING, error.to_string(), at)
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The worker between a real broker, the real engine and a receiver that checks signatures with
+//! another implementation.
+//!
+//! To test against a ClickHouse that runs already, give its address in `MIMAMORI_TEST_CLICKHOUSE_URL`.
+
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+
+mod bed;
+mod deliver;
+mod engine;
+mod ledger;
+mod receiver;
