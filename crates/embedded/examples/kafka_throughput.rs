@@ -89,6 +89,9 @@ fn run(broker: &mut Child, records: usize) -> Outcome {
             cpu_seconds(broker) - before,
         );
     }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.id())).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+    println!("broker's peak memory: {}", peak.trim());
     Ok(())
 }
 

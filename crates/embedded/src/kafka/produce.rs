@@ -33,7 +33,7 @@ pub async fn produce(
         .sum();
     let sync = node.config.fsync_interval.is_zero();
     let refuse = match (&request.transactional_id, request.acks) {
-        (Some(_), _) => Some(ResponseError::InvalidTxnState),
+        (Some(_), _) => Some(ResponseError::TransactionalIdAuthorizationFailed),
         (None, -1..=1) => refuse,
         _ => Some(ResponseError::InvalidRequiredAcks),
     };
@@ -133,9 +133,9 @@ fn append(
 pub fn init_producer_id(node: &Node, request: &InitProducerIdRequest) -> InitProducerIdResponse {
     let response = InitProducerIdResponse::default();
     if request.transactional_id.is_some() {
-        return response
-            .with_error_code(ResponseError::UnsupportedVersion.code())
-            .with_producer_id((-1).into());
+        // The one refusal that clients report at once; others they repeat until their own deadline.
+        let refused = ResponseError::TransactionalIdAuthorizationFailed.code();
+        return response.with_error_code(refused).with_producer_id(ProducerId(-1));
     }
     let count = node.producer_ids.fetch_add(1, Ordering::Relaxed);
     response
