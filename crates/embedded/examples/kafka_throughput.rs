@@ -90,7 +90,10 @@ fn run(broker: &mut Child, records: usize) -> Outcome {
         );
     }
     let status = std::fs::read_to_string(format!("/proc/{}/status", broker.id())).unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("unknown");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap_or("unknown");
     println!("broker's peak memory: {}", peak.trim());
     Ok(())
 }
