@@ -30,9 +30,11 @@ pub struct Config {
     /// … or when nothing has come for this long, in seconds; and an account to which older events
     /// come is not alerted about before they have ended for as long. Default 10.
     pub quiet_after_seconds: i64,
-    /// While the ingest role is more than so many records behind, nothing is taken for silence.
-    /// Default 20000.
-    pub live_lag_records: i64,
+    /// While the ingest role is more than so many records behind, nobody is alerted about: what looks
+    /// like silence may be on its way. Default 10000.
+    pub ingest_lag_records: i64,
+    /// The same for the records of a partition that this worker has not read yet. Default 1000.
+    pub lag_records: i64,
     /// The consumer group of the ingest role. Default `mimamori-ingest`.
     pub ingest_group: String,
     /// Ids of events that a partition remembers before it forgets those that are older than
@@ -58,7 +60,8 @@ impl Default for Config {
             evaluation_rows: 20_000,
             live_within_seconds: 600,
             quiet_after_seconds: 10,
-            live_lag_records: 20_000,
+            ingest_lag_records: 10_000,
+            lag_records: 1_000,
             ingest_group: "mimamori-ingest".to_string(),
             remember_ids: 500_000,
             batch_records: 20_000,

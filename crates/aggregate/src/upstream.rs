@@ -34,7 +34,7 @@ impl Drop for Watch {
 impl Upstream {
     pub(crate) fn watch(config: &Config, wiring: &Wiring, metrics: Metrics) -> Result<Upstream, Error> {
         let lag = GroupLag::new(&wiring.kafka, &config.ingest_group, topics::RAW)?;
-        let bound = config.live_lag_records;
+        let bound = config.ingest_lag_records;
         let is_behind = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&is_behind);
         metrics.held.set(1);

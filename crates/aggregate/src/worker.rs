@@ -388,7 +388,9 @@ impl Worker {
         let now = wall_ms();
         let held = self.upstream.is_behind();
         for partition in self.partitions.values_mut() {
-            let caught_up = self.handle.lag(partition.number) == Some(0);
+            let lag = self.handle.lag(partition.number);
+            let caught_up = lag == Some(0);
+            let held = held || lag.is_none_or(|lag| lag > self.config.lag_records);
             let evaluated = partition.evaluate_due(now, caught_up, EVALUATED_AT_A_TIME, held, |waited_ms| {
                 self.metrics.event_to_score.observe(waited_ms as f64 / 1000.0);
             });
