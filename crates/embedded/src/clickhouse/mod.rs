@@ -65,6 +65,7 @@ mod settings;
 mod sql;
 mod statement;
 mod transfer;
+mod workers;
 
 use std::{
     fmt,
@@ -95,6 +96,7 @@ use pool::{Pool, Tagged};
 use running::Running;
 use server::Core;
 use settings::Layout;
+use workers::Workers;
 
 /// Statements may end by themselves for so long after a shutdown began.
 const FINISH_WITHIN: Duration = Duration::from_millis(1000);
@@ -411,6 +413,7 @@ fn boot(
         config,
         pool,
         running: Running::new(control),
+        workers: Workers::new(),
         version,
         timezone,
         turns,
@@ -433,6 +436,7 @@ fn close(parts: Parts) -> Result<(), Error> {
         keeper,
         lock,
     } = parts;
+    core.workers.close();
     core.running.close();
     core.pool.clear();
     drop(keeper);

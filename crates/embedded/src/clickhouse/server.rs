@@ -32,12 +32,12 @@ use tracing::{debug, warn};
 use super::{
     Config,
     exception::{Exception, code},
-    library,
     pool::Pool,
     request::{self, Request},
     running::{Running, Ticket},
     statement::{self, Surroundings},
     transfer::{BodyPart, BodyReader, Head, PARTS_WAITING, Part, Reply, Wait},
+    workers::Workers,
 };
 
 /// The only user there is.
@@ -57,6 +57,7 @@ pub(super) struct Core {
     pub config: Config,
     pub pool: Pool,
     pub running: Arc<Running>,
+    pub workers: Arc<Workers>,
     pub version: String,
     pub timezone: String,
     pub turns: Arc<Semaphore>,
@@ -205,9 +206,11 @@ async fn statement(core: Arc<Core>, http: HttpRequest<Incoming>) -> Result<Respo
             started,
         };
         statement::run(&around, request, body, reply);
+        drop(entry);
         drop(turn);
     };
-    library::spawn("clickhouse-statement", work)
+    core.workers
+        .run(work)
         .map_err(|error| Exception::new(code::STD_EXCEPTION, format!("cannot start a thread: {error}")))?;
 
     match reply_parts.recv().await {
