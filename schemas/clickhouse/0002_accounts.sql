@@ -62,4 +62,4 @@ ORDER BY (account_id, day)
 SETTINGS non_replicated_deduplication_window = 1000;
 
 CREATE VIEW account_daily AS
-SELECT * EXCEPT (version) FROM account_daily_versions FINAL;
+SELECT * EXCEPT (version) FROM account_daily_versions FINAL WHERE events > 0;

@@ -25,7 +25,7 @@ CREATE TABLE deliveries_versions
 (
     alert_id String,
     destination LowCardinality(String),
-    attempt UInt32 COMMENT 'From 1',
+    attempt UInt32 COMMENT 'From 1; 0 is a delivery that was set aside before the first',
     status LowCardinality(String) COMMENT 'delivered, retrying or failed',
     http_status Nullable(UInt16) COMMENT 'NULL when no answer came',
     at DateTime64(3, 'UTC'),

@@ -1,21 +1,27 @@
 //! Writing what the partitions found, in the order on which recovery rests: events first, then what
 //! is derived from them, then the states, then the checkpoints, then the commit to Kafka.
 
+use std::collections::HashMap;
 use std::future::Future;
 
+use event::Event;
 use health::AlertChange;
 use prost::Message;
-use store::{AlertRow, Checkpoint};
+use store::{AlertRow, Checkpoint, CountedDay, DayBounds, EventRow};
 use stream::topics;
 use tokio::time::{Duration, Instant};
 use tracing::{debug, warn};
 
-use crate::partition::Unsaved;
+use crate::partition::{Recount, Unsaved};
+use crate::rows;
 use crate::wall_ms;
 use crate::worker::{Error, Worker};
 
 /// How often a write in progress looks whether the partitions are still ours.
 const FENCE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Accounts whose events are read again at a time.
+const RECOUNTED_AT_A_TIME: usize = 100;
 
 /// Rows of one insert at most.
 const INSERT_ROWS: usize = 100_000;
@@ -67,6 +73,7 @@ impl Worker {
         let begun = Instant::now();
         self.checkpointed_at = begun;
         self.land().await?;
+        self.recount_days().await?;
         self.write_evaluations().await?;
         let now = wall_ms();
         let mut unsaved = Unsaved::default();
@@ -77,6 +84,7 @@ impl Worker {
             unsaved.accounts.extend(found.accounts);
             unsaved.users.extend(found.users);
             unsaved.states.extend(found.states);
+            unsaved.days_to_count.extend(found.days_to_count);
             if std::mem::take(&mut partition.is_moved) {
                 checkpoints.push(Checkpoint {
                     partition: partition.number,
@@ -88,6 +96,7 @@ impl Worker {
                 });
             }
         }
+        self.count_days(&mut unsaved, now).await?;
         let token = format!("checkpoint-{}", self.next_token());
         for rows in unsaved.daily.chunks(INSERT_ROWS) {
             let token = format!("{token}-{}", rows[0].version);
@@ -119,6 +128,64 @@ impl Worker {
                 partitions = checkpoints.len(),
                 "checkpoint"
             );
+        }
+        Ok(())
+    }
+
+    /// Counts anew the days of accounts whose time zone became known after their events. Everything
+    /// that was folded has landed by then, so the raw events say what the days must hold.
+    async fn recount_days(&mut self) -> Result<(), Error> {
+        let mut recounts: Vec<(i32, Recount)> = Vec::new();
+        for partition in self.partitions.values() {
+            recounts.extend(
+                partition
+                    .recounts()
+                    .into_iter()
+                    .map(|recount| (partition.number, recount)),
+            );
+        }
+        for chunk in recounts.chunks(RECOUNTED_AT_A_TIME) {
+            let accounts: Vec<String> = chunk
+                .iter()
+                .map(|(_, recount)| recount.account_id.clone())
+                .collect();
+            let from = chunk.iter().map(|(_, recount)| recount.from).min().unwrap_or(0);
+            let mut landed: HashMap<String, Vec<EventRow>> = HashMap::new();
+            for row in self.fenced(self.store.events_since(&accounts, from)).await? {
+                landed.entry(row.account_id.clone()).or_default().push(row);
+            }
+            for (number, recount) in chunk {
+                let Some(partition) = self.partitions.get_mut(number) else {
+                    continue;
+                };
+                let rows = landed.remove(&recount.account_id).unwrap_or_default();
+                // What landed before a crash and is not folded again yet will be counted when it is.
+                let folded = rows.into_iter().filter(|row| row.kafka_offset <= recount.offset);
+                let events: Vec<Event> = folded.filter_map(rows::landed_event).collect();
+                partition.recount(recount.place, &events);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the days that the accounts do not keep any more from the landed events.
+    async fn count_days(&self, unsaved: &mut Unsaved, now: i64) -> Result<(), Error> {
+        let bounds: Vec<DayBounds> = unsaved
+            .days_to_count
+            .iter()
+            .map(|(bounds, _)| bounds.clone())
+            .collect();
+        if bounds.is_empty() {
+            return Ok(());
+        }
+        let counted = self.fenced(self.store.count_days(&bounds)).await?;
+        let mut found: HashMap<(String, u16), CountedDay> = counted
+            .into_iter()
+            .map(|counted| ((counted.account_id.clone(), counted.day), counted))
+            .collect();
+        for (bounds, version) in std::mem::take(&mut unsaved.days_to_count) {
+            let counted = found.remove(&(bounds.account_id.clone(), bounds.day));
+            unsaved.daily.push(rows::counted(bounds, counted, version, now));
         }
         Ok(())
     }

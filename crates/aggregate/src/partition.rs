@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use event::Event;
 use health::{Account, AlertChange, Evaluation, Mode, Model, Recall, Stage, Tier};
-use store::{AccountRow, DailyRow, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
+use store::{AccountRow, DailyRow, DayBounds, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::config::Config;
@@ -30,7 +30,7 @@ struct Entry {
     /// Whether the saved state is behind.
     is_unsaved: bool,
     /// Local days whose numbers changed since they were written.
-    changed_days: Vec<i32>,
+    changed_days: BTreeSet<i32>,
     /// Users, by index, who were named since they were written.
     changed_users: BTreeSet<u32>,
     /// What the last evaluation found of them.
@@ -61,6 +61,18 @@ pub(crate) struct Unsaved {
     pub(crate) daily: Vec<DailyRow>,
     pub(crate) accounts: Vec<AccountRow>,
     pub(crate) users: Vec<UserRow>,
+    /// Days that the accounts do not keep any more: their numbers are to be counted from the landed
+    /// events, and written with these versions.
+    pub(crate) days_to_count: Vec<(DayBounds, u64)>,
+}
+
+/// An account whose kept days are to be counted anew, from the events since `from` up to its offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recount {
+    pub(crate) place: usize,
+    pub(crate) account_id: String,
+    pub(crate) from: i64,
+    pub(crate) offset: i64,
 }
 
 /// How a record was taken.
@@ -148,6 +160,9 @@ impl Partition {
             if !partition.entries[place].account.outbox().is_empty() {
                 partition.alerting.push(place);
             }
+            if partition.entries[place].account.must_recount() {
+                partition.mark_unsaved(place);
+            }
         }
         partition
     }
@@ -213,11 +228,7 @@ impl Partition {
         let remembered = entry.account.remembered_ids();
         let folded = entry.account.fold(&event, offset, &self.model);
         self.remembered = self.remembered + entry.account.remembered_ids() - remembered;
-        if let Some(day) = folded.day
-            && !entry.changed_days.contains(&day)
-        {
-            entry.changed_days.push(day);
-        }
+        entry.changed_days.insert(folded.day);
         entry.changed_users.extend(folded.user);
         if now - event.occurred_at > self.config.live_within_seconds * 1000 {
             entry.settles_at = now + self.config.quiet_after_seconds * 1000;
@@ -235,7 +246,7 @@ impl Partition {
             self.forget_ids();
         }
         Taken::Folded {
-            counted: folded.day.is_some(),
+            counted: folded.is_kept,
         }
     }
 
@@ -333,6 +344,40 @@ impl Partition {
         self.mark_unsaved(place);
     }
 
+    /// The accounts whose days were counted in a time zone that turned out not to be theirs.
+    pub(crate) fn recounts(&self) -> Vec<Recount> {
+        let wrong = self
+            .unsaved
+            .iter()
+            .filter(|place| self.entries[**place].account.must_recount());
+        let recount = |place: &usize| {
+            let account = &self.entries[*place].account;
+            let (_, newest) = account.life(&self.model)?;
+            let (from, _) = account.day_bounds(newest - health::KEPT_DAYS, &self.model);
+            let account_id = account.account_id().to_string();
+            Some(Recount {
+                place: *place,
+                account_id,
+                from,
+                offset: account.offset(),
+            })
+        };
+        wrong.filter_map(recount).collect()
+    }
+
+    /// Counts the kept days of an account anew from its landed events, those of [`Recount`]; all days
+    /// of its life are written again.
+    pub(crate) fn recount(&mut self, place: usize, events: &[Event]) {
+        let entry = &mut self.entries[place];
+        entry.account.recount(events, &self.model);
+        if let Some((first, last)) = entry.account.life(&self.model) {
+            // A day may have lost its events to the one before or after it.
+            entry.changed_days.extend(first - 1..=last + 1);
+        }
+        let due = entry.evaluated_at + self.config.evaluate_after_ms;
+        self.schedule(place, due);
+    }
+
     /// What changed since the last checkpoint. Whoever takes it must see it written.
     pub(crate) fn take_unsaved(&mut self, now: i64) -> Unsaved {
         let mut unsaved = Unsaved::default();
@@ -345,8 +390,11 @@ impl Partition {
             let account = &self.entries[place].account;
             let account_id = account.account_id();
             for day in changed_days {
-                if let Some(daily) = account.daily(day) {
-                    unsaved.daily.push(rows::daily(account_id, daily, version, now));
+                match account.daily(day) {
+                    Some(daily) => unsaved.daily.push(rows::daily(account_id, daily, version, now)),
+                    None => unsaved
+                        .days_to_count
+                        .push((rows::day_bounds(account, day, &self.model), version)),
                 }
             }
             for user in changed_users {
@@ -445,7 +493,7 @@ impl Partition {
         self.entries.push(Entry {
             account,
             is_unsaved: false,
-            changed_days: Vec::new(),
+            changed_days: BTreeSet::new(),
             changed_users: BTreeSet::new(),
             standing: None,
             received_at: 0,

@@ -1,8 +1,8 @@
 //! From the core's types to the rows of the tables.
 
-use event::Event;
-use health::{Account, Daily, Evaluation, Stage, Tier, UserSummary};
-use store::{AccountRow, DailyRow, EventRow, MetricsRow, ScoresRow, UserRow};
+use event::{Event, EventType};
+use health::{Account, Daily, Evaluation, Model, Stage, Tier, UserSummary};
+use store::{AccountRow, CountedDay, DailyRow, DayBounds, EventRow, MetricsRow, ScoresRow, UserRow};
 
 pub(crate) fn event(event: Event, partition: i32, offset: i64) -> EventRow {
     EventRow {
@@ -20,11 +20,62 @@ pub(crate) fn event(event: Event, partition: i32, offset: i64) -> EventRow {
     }
 }
 
+/// The event of a landed row; `None` when the row is none, which no row is that was landed here.
+pub(crate) fn landed_event(row: EventRow) -> Option<Event> {
+    Some(Event {
+        event_type: EventType::from_name(&row.r#type)?,
+        event_id: row.event_id,
+        account_id: row.account_id,
+        user_id: (!row.user_id.is_empty()).then_some(row.user_id),
+        name: row.name,
+        occurred_at: row.occurred_at,
+        received_at: row.received_at,
+        source: row.source,
+        properties: row.properties,
+    })
+}
+
+// ClickHouse's Date spans 1970 to 2149; accepted events lie well within.
+fn date(day: i32) -> u16 {
+    day.clamp(0, i32::from(u16::MAX)) as u16
+}
+
+pub(crate) fn day_bounds(account: &Account, day: i32, model: &Model) -> DayBounds {
+    let (begins_at, ends_at) = account.day_bounds(day, model);
+    DayBounds {
+        account_id: account.account_id().to_string(),
+        day: date(day),
+        begins_at,
+        ends_at,
+    }
+}
+
+/// The numbers of a day that were counted from the events; `None` of a day that has none.
+pub(crate) fn counted(bounds: DayBounds, counted: Option<CountedDay>, version: u64, now: i64) -> DailyRow {
+    let counted = counted.unwrap_or_else(|| CountedDay {
+        account_id: bounds.account_id,
+        day: bounds.day,
+        logins: 0,
+        events: 0,
+        active_users: 0,
+        feature_uses: Vec::new(),
+    });
+    DailyRow {
+        account_id: counted.account_id,
+        day: counted.day,
+        version,
+        logins: counted.logins,
+        events: counted.events,
+        active_users: counted.active_users,
+        feature_uses: counted.feature_uses,
+        updated_at: now,
+    }
+}
+
 pub(crate) fn daily(account_id: &str, daily: Daily, version: u64, now: i64) -> DailyRow {
     DailyRow {
         account_id: account_id.to_string(),
-        // ClickHouse's Date spans 1970 to 2149; accepted events lie well within.
-        day: daily.day.clamp(0, i32::from(u16::MAX)) as u16,
+        day: date(daily.day),
         version,
         logins: daily.logins,
         events: daily.events,

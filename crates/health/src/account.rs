@@ -13,6 +13,8 @@ use prost::Message;
 use crate::alert::AlertChange;
 use crate::config::Model;
 use crate::contract::Contract;
+#[cfg(doc)]
+use crate::days::KEPT_DAYS;
 use crate::days::{self, Day};
 use crate::episode::Episode;
 use crate::ids::{Recall, RememberedIds};
@@ -67,6 +69,9 @@ pub struct AccountState {
     /// Changes that were found and are not yet known to have been sent.
     #[prost(message, repeated, tag = "18")]
     pub(crate) outbox: Vec<AlertChange>,
+    /// The zone in whose days `days` count; `None` is the model's default.
+    #[prost(string, optional, tag = "19")]
+    pub(crate) days_zone: Option<String>,
 }
 
 /// A user of an account.
@@ -142,9 +147,11 @@ pub enum StateError {
 /// What folding an event changed besides the account as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Folded {
-    /// The local day whose numbers changed, in days since 1970-01-01; `None` when the event lies too
-    /// far behind the account's newest day to be counted in a window.
-    pub day: Option<i32>,
+    /// The local day whose numbers changed, in days since 1970-01-01.
+    pub day: i32,
+    /// Whether the account counts that day itself; it does not when the day lies over 90 days behind
+    /// its newest one, and then the day's numbers have to be counted from the raw events.
+    pub is_kept: bool,
     /// The user whom the event named, for [`Account::user`].
     pub user: Option<u32>,
 }
@@ -289,7 +296,6 @@ impl Account {
         // counts as one without any.
         let properties = Properties::parse(&event.properties).unwrap_or_default();
 
-        let mut feature = None;
         match event.event_type {
             EventType::Login => {
                 latest(&mut state.last_login_at, at);
@@ -297,18 +303,11 @@ impl Account {
                     latest(&mut state.users[user as usize].last_login_at, at);
                 }
             }
-            EventType::Feature => {
-                let uses = properties.u64("count").unwrap_or(1);
-                feature = Some((state.feature(&event.name, at), uses));
-            }
+            EventType::Feature => state.first_use(&event.name, at),
             EventType::Milestone => state.milestone(&event.name, at),
             EventType::Account => {
                 state.attributes.fold(&properties, stamp);
-                self.zone = state
-                    .attributes
-                    .timezone
-                    .as_ref()
-                    .and_then(|name| TimeZone::get(&name.value).ok());
+                self.zone = zone_of(state);
             }
             EventType::User => {
                 if let Some(user) = user {
@@ -324,32 +323,67 @@ impl Account {
             EventType::Ticket => ticket::fold(&mut state.tickets, &event.name, &properties, at),
             EventType::Survey | EventType::Engagement | EventType::Error => {}
         }
-
-        let is_activity = matches!(event.event_type, EventType::Login | EventType::Feature);
-        if is_activity {
+        if is_activity(event.event_type) {
             latest(&mut state.last_active_at, at);
             if let Some(user) = user {
                 latest(&mut state.users[user as usize].last_active_at, at);
             }
         }
+        state.tidy(model);
+        if self.state.days.is_empty() {
+            self.state.days_zone = self.zone_name().map(str::to_string);
+        }
+        let day = self.local_day(at, model);
+        let is_kept = self.state.count(event, user, &properties, day);
+        Folded { day, is_kept, user }
+    }
 
-        let number = self.local_day(at, model);
-        let state = &mut self.state;
-        let counted = days::day_mut(&mut state.days, number).map(|day| {
-            day.events = day.events.saturating_add(1);
-            if event.event_type == EventType::Login {
-                day.logins = day.logins.saturating_add(1);
-            }
-            if let (true, Some(user)) = (is_activity, user) {
-                day.add_user(user);
-            }
-            if let Some((feature, uses)) = feature {
-                day.add_uses(feature, uses);
-            }
-            day.number
-        });
-        state.tidy(state.last_event_at.unwrap_or(at), model);
-        Folded { day: counted, user }
+    /// Whether the account's days were counted in another time zone than the one it is known to be
+    /// in by now: then they have to be counted anew ([`Account::recount`]).
+    pub fn must_recount(&self) -> bool {
+        !self.state.days.is_empty() && self.state.days_zone.as_deref() != self.zone_name()
+    }
+
+    /// Counts the kept days anew in the account's own time zone. `events` must be those of the account
+    /// that were folded, at least those of the last [`KEPT_DAYS`] days before the newest.
+    pub fn recount<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>, model: &Model) {
+        self.state.days.clear();
+        self.state.days_zone = self.zone_name().map(str::to_string);
+        for event in events {
+            let properties = Properties::parse(&event.properties).unwrap_or_default();
+            let user = event
+                .user_id
+                .as_deref()
+                .and_then(|user_id| self.state.user_names.find(user_id));
+            let day = self.local_day(event.occurred_at, model);
+            self.state.count(event, user, &properties, day);
+        }
+    }
+
+    /// The local days of the account's life so far, first and last.
+    pub fn life(&self, model: &Model) -> Option<(i32, i32)> {
+        let (first, last) = (self.state.first_event_at?, self.state.last_event_at?);
+        Some((self.local_day(first, model), self.local_day(last, model)))
+    }
+
+    /// Where a local day begins and where the next one does, milliseconds.
+    pub fn day_bounds(&self, day: i32, model: &Model) -> (i64, i64) {
+        (
+            self.day_begins(day, model),
+            self.day_begins(day.saturating_add(1), model),
+        )
+    }
+
+    fn day_begins(&self, day: i32, model: &Model) -> i64 {
+        let zone = self.zone.as_ref().unwrap_or(&model.zone);
+        let utc = i64::from(day) * DAY_MS;
+        let date = Timestamp::from_millisecond(utc).map(|instant| instant.to_zoned(TimeZone::UTC).date());
+        let begins = date.ok().and_then(|date| date.to_zoned(zone.clone()).ok());
+        begins.map_or(utc, |begins| begins.timestamp().as_millisecond())
+    }
+
+    fn zone_name(&self) -> Option<&str> {
+        self.zone.as_ref().and(text(&self.state.attributes.timezone))
     }
 
     /// The alert changes that are still to be sent. They are part of the state: save it before sending
@@ -428,14 +462,34 @@ impl AccountState {
         index
     }
 
-    /// The index of a feature, which is used at `at`.
-    fn feature(&mut self, name: &str, at: i64) -> u32 {
+    /// Notes that a feature is used at `at`.
+    fn first_use(&mut self, name: &str, at: i64) {
         let index = self.feature_names.index(name);
         match self.feature_first.get_mut(index as usize) {
             Some(first) => *first = at.min(*first),
             None => self.feature_first.push(at),
         }
-        index
+    }
+
+    /// Counts an event on its local day; false when the day is kept no more.
+    fn count(&mut self, event: &Event, user: Option<u32>, properties: &Properties<'_>, day: i32) -> bool {
+        let Some(day) = days::day_mut(&mut self.days, day) else {
+            return false;
+        };
+        day.events = day.events.saturating_add(1);
+        if let (true, Some(user)) = (is_activity(event.event_type), user) {
+            day.add_user(user);
+        }
+        match event.event_type {
+            EventType::Login => day.logins = day.logins.saturating_add(1),
+            EventType::Feature => {
+                if let Some(feature) = self.feature_names.find(&event.name) {
+                    day.add_uses(feature, properties.u64("count").unwrap_or(1));
+                }
+            }
+            _ => {}
+        }
+        true
     }
 
     fn milestone(&mut self, name: &str, at: i64) {
@@ -455,11 +509,11 @@ impl AccountState {
     }
 
     /// Lets go of what is too much to keep.
-    fn tidy(&mut self, newest: i64, model: &Model) {
+    fn tidy(&mut self, model: &Model) {
         if self.ids.len() > model.config.remember_ids_max {
             self.ids.forget(i64::MIN, model.config.remember_ids_max);
         }
-        ticket::tidy(&mut self.tickets, newest);
+        ticket::tidy(&mut self.tickets, self.last_event_at.unwrap_or(i64::MIN));
     }
 
     /// When a milestone or feature of that name was first reached or used.
@@ -518,17 +572,21 @@ impl Attributes {
     }
 }
 
+fn is_activity(event_type: EventType) -> bool {
+    matches!(event_type, EventType::Login | EventType::Feature)
+}
+
+/// The zone that the attributes name, if there is such a one.
+fn zone_of(state: &AccountState) -> Option<TimeZone> {
+    TimeZone::get(text(&state.attributes.timezone)?).ok()
+}
+
 fn earliest(slot: &mut Option<i64>, at: i64) {
     *slot = Some(slot.map_or(at, |known| known.min(at)));
 }
 
-/// Whether `at` is the newest so far.
-fn latest(slot: &mut Option<i64>, at: i64) -> bool {
-    let is_newest = slot.is_none_or(|known| at >= known);
-    if is_newest {
-        *slot = Some(at);
-    }
-    is_newest
+fn latest(slot: &mut Option<i64>, at: i64) {
+    *slot = Some(slot.map_or(at, |known| known.max(at)));
 }
 
 #[cfg(test)]

@@ -105,6 +105,58 @@ fn an_event_counts_on_the_local_day_of_the_account() {
 }
 
 #[test]
+fn a_time_zone_that_is_told_late_has_the_days_counted_anew() {
+    let model = model();
+    let half_past_midnight = MONDAY + 15 * 3_600_000 + 1_800_000;
+    let events = [
+        event("e1", EventType::Login, "", "ann", half_past_midnight, ""),
+        event(
+            "e2",
+            EventType::Feature,
+            "report",
+            "bob",
+            half_past_midnight + 1,
+            r#"{"count":4}"#,
+        ),
+        event(
+            "e0",
+            EventType::Account,
+            "",
+            "",
+            MONDAY,
+            r#"{"timezone":"Asia/Tokyo"}"#,
+        ),
+    ];
+    let mut late = Account::new("acme");
+    fold_all(&mut late, &events, &model);
+    assert!(late.must_recount());
+    let mut saved = Account::decode("acme", &late.encode(&model)).unwrap();
+    assert!(saved.must_recount(), "it is not forgotten over a restart");
+    saved.recount(&events, &model);
+    assert!(!saved.must_recount());
+
+    let mut early = Account::new("acme");
+    fold_all(
+        &mut early,
+        &[events[2].clone(), events[0].clone(), events[1].clone()],
+        &model,
+    );
+    assert!(!early.must_recount());
+    let (monday, tuesday) = ((MONDAY / DAY) as i32, (MONDAY / DAY) as i32 + 1);
+    for day in [monday, tuesday] {
+        assert_eq!(saved.daily(day), early.daily(day));
+    }
+    assert_eq!(
+        saved.daily(tuesday).unwrap().feature_uses,
+        [("report".to_string(), 4)]
+    );
+    assert_eq!(
+        saved.day_bounds(tuesday, &model),
+        (MONDAY + 15 * 3_600_000, MONDAY + 39 * 3_600_000)
+    );
+}
+
+#[test]
 fn days_of_23_and_25_hours_begin_at_local_midnight() {
     let model = Model::new(HealthConfig {
         timezone: "Europe/Berlin".into(),
@@ -122,6 +174,7 @@ fn days_of_23_and_25_hours_begin_at_local_midnight() {
     let day = account.local_day(autumn, &model);
     assert_eq!(account.local_day(autumn + 25 * 3_600_000 - 1, &model), day);
     assert_eq!(account.local_day(autumn + 25 * 3_600_000, &model), day + 1);
+    assert_eq!(account.day_bounds(day, &model), (autumn, autumn + 25 * 3_600_000));
 }
 
 #[test]
@@ -134,13 +187,16 @@ fn a_late_event_is_counted_on_its_day_up_to_ninety_days_back() {
         1,
         &model,
     );
-    assert_eq!(late.day, Some((MONDAY / DAY) as i32 - 90));
+    assert_eq!((late.day, late.is_kept), ((MONDAY / DAY) as i32 - 90, true));
     let too_late = account.fold(
         &event("old", EventType::Login, "", "ann", MONDAY - 120 * DAY, ""),
         2,
         &model,
     );
-    assert_eq!(too_late.day, None);
+    assert_eq!(
+        (too_late.day, too_late.is_kept),
+        ((MONDAY / DAY) as i32 - 120, false)
+    );
     assert_eq!(
         account.profile().first_event_at,
         Some(MONDAY - 120 * DAY),

@@ -49,6 +49,7 @@ pub mod words;
 pub use account::{Account, AccountState, Daily, Folded, StateError, UserSummary};
 pub use alert::AlertChange;
 pub use config::{ConfigError, HealthConfig, MilestoneConfig, Model, Rule, Severity, Weights};
+pub use days::KEPT_DAYS;
 pub use episode::Mode;
 pub use evaluate::{Evaluation, Profile};
 pub use ids::Recall;

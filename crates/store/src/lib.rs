@@ -22,7 +22,7 @@ pub use accounts::{
 pub use alerts::{PendingDelivery, WaitingDelivery, WaitingQuery};
 pub use client::{Error, Store};
 pub use config::ClickHouseConfig;
-pub use events::SeenEvent;
+pub use events::{CountedDay, DayBounds, SeenEvent};
 pub use metrics::StoreMetrics;
 pub use migrations::{Applied, MigrationError};
 pub use rows::{
