@@ -395,3 +395,67 @@ async fn the_timeline_shows_an_event_once_newest_first() {
     assert_eq!((newest.occurred_at, newest.received_at), (MARCH + 2, MARCH + 7));
     assert_eq!(store.timeline("acme", 1).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn days_are_counted_from_the_events_by_the_bounds_that_are_given() {
+    let store = fresh("counted_days").await;
+    let mut rows = Vec::new();
+    for (offset, (account, id, hour)) in [
+        ("acme", "a", 1),
+        ("acme", "b", 23),
+        ("acme", "c", 25),
+        ("beta", "a", 2),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut row = event(account, id, offset as i64);
+        row.occurred_at = MARCH + hour * 3_600_000;
+        row.r#type = "feature".to_string();
+        row.name = "report".to_string();
+        row.user_id = id.to_string();
+        row.properties = if id == "b" {
+            r#"{"count":5}"#.to_string()
+        } else {
+            String::new()
+        };
+        rows.push(row);
+    }
+    store.insert_events("t", &rows).await.unwrap();
+
+    let day = |account_id: &str, day: u16, begins_at: i64| store::DayBounds {
+        account_id: account_id.to_string(),
+        day,
+        begins_at,
+        ends_at: begins_at + DAY,
+    };
+    let wanted = [
+        day("acme", 7, MARCH),
+        day("acme", 8, MARCH + DAY),
+        day("acme", 9, MARCH + 2 * DAY),
+        day("beta", 7, MARCH),
+    ];
+    let mut counted = store.count_days(&wanted).await.unwrap();
+    counted.sort_by(|one, other| (&one.account_id, one.day).cmp(&(&other.account_id, other.day)));
+    let found: Vec<_> = counted
+        .iter()
+        .map(|day| (day.account_id.as_str(), day.day, day.events, day.active_users))
+        .collect();
+    assert_eq!(
+        found,
+        [("acme", 7, 2, 2), ("acme", 8, 1, 1), ("beta", 7, 1, 1)],
+        "a day without events is left out"
+    );
+    assert_eq!(
+        counted[0].feature_uses,
+        [("report".to_string(), 6)],
+        "one and five"
+    );
+
+    let since = store
+        .events_since(&["acme".to_string()], MARCH + 2 * 3_600_000)
+        .await
+        .unwrap();
+    let ids: Vec<&str> = since.iter().map(|row| row.event_id.as_str()).collect();
+    assert_eq!(ids, ["b", "c"]);
+}
