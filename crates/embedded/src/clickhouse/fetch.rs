@@ -533,14 +533,23 @@ mod tests {
             let bin = folder.path().join("bin");
             fs::create_dir(&bin).unwrap();
             fs::write(folder.path().join("archive.tgz"), archive).unwrap();
-            let npm = bin.join("npm");
             let root = folder.path().display();
+            let text = folder.path().join("npm.sh");
             fs::write(
-                &npm,
+                &text,
                 format!("#!/bin/sh\nroot='{root}'\necho \"$@\" >>\"$root/calls\"\n{script}\n"),
             )
             .unwrap();
-            fs::set_permissions(&npm, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(&text, fs::Permissions::from_mode(0o755)).unwrap();
+            // Copied by a child: a file that this process has open for writing while another test
+            // forks cannot be run.
+            let copied = Command::new("cp")
+                .arg("-p")
+                .arg(&text)
+                .arg(bin.join("npm"))
+                .status()
+                .unwrap();
+            assert!(copied.success());
             let package = Package {
                 name: "@test/library",
                 version: "1.2.3",

@@ -77,7 +77,8 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -97,6 +98,9 @@ use running::Running;
 use server::Core;
 use settings::Layout;
 use workers::Workers;
+
+/// A lock that is held for longer is held by another engine.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Statements may end by themselves for so long after a shutdown began.
 const FINISH_WITHIN: Duration = Duration::from_millis(1000);
@@ -353,10 +357,8 @@ fn open(mut config: Config) -> Result<Parts, Error> {
     config.data_dir = given.canonicalize().map_err(folder_error)?;
     let layout = Layout::new(&config.data_dir);
     let lock = File::create(&layout.lock).map_err(folder_error)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Error::FolderHeld(given)),
-        Err(TryLockError::Error(source)) => return Err(folder_error(source)),
+    if !take(&lock).map_err(folder_error)? {
+        return Err(Error::FolderHeld(given));
     }
     layout.write(config.max_memory_bytes).map_err(folder_error)?;
 
@@ -377,6 +379,20 @@ fn open(mut config: Config) -> Result<Parts, Error> {
         Err(error) => {
             STARTED.store(false, Ordering::SeqCst);
             Err(error)
+        }
+    }
+}
+
+/// Takes the folder's lock; `false` when another process keeps it. A child that this process has
+/// just forked, or one that has just been killed, still holds what it held, but only for a moment.
+fn take(lock: &File) -> io::Result<bool> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Ok(false),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
         }
     }
 }
