@@ -79,7 +79,8 @@ pub(crate) async fn observe(State(metrics): State<HttpMetrics>, request: Request
 
     let took = begun.elapsed();
     let status = response.status();
-    if status.is_server_error() {
+    // Not being ready is an answer, not a failure.
+    if status.is_server_error() && route != "/readyz" {
         warn!(route, method, status = status.as_u16(), ?took, request_id = ?id, "request failed");
     } else {
         debug!(route, method, status = status.as_u16(), ?took, request_id = ?id, "request answered");

@@ -39,6 +39,18 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
 }
 
+/// What the worker works with.
+pub struct Wiring {
+    /// Where Kafka is.
+    pub kafka: KafkaConfig,
+    /// Where metrics are declared.
+    pub registry: Registry,
+    /// Set to true while the worker takes part.
+    pub ready: watch::Sender<bool>,
+    /// Becomes true when the worker is to stop.
+    pub shutdown: watch::Receiver<bool>,
+}
+
 /// Runs until `shutdown` holds `true` (or its sender is gone), then sends what is in flight, commits
 /// and leaves the group, within `drain_timeout_ms` and 2 s.
 ///
@@ -48,14 +60,14 @@ pub enum Error {
 /// # Errors
 /// When the configuration cannot be used, and when Kafka refuses for good (no permission, a fatal
 /// error of the client).
-pub async fn run(
-    config: Config,
-    kafka: KafkaConfig,
-    registry: &Registry,
-    ready: watch::Sender<bool>,
-    shutdown: watch::Receiver<bool>,
-) -> Result<(), Error> {
-    let result = worker::run(config, kafka, registry, &ready, shutdown).await;
+pub async fn run(config: Config, wiring: Wiring) -> Result<(), Error> {
+    let Wiring {
+        kafka,
+        registry,
+        ready,
+        shutdown,
+    } = wiring;
+    let result = worker::run(config, kafka, &registry, &ready, shutdown).await;
     ready.send_replace(false);
     result
 }

@@ -132,6 +132,9 @@ impl Config {
         self.kafka
             .validate()
             .map_err(|error| ConfigError(error.to_string()))?;
+        self.ingest
+            .validate()
+            .map_err(|error| ConfigError(error.to_string()))?;
         if let Some(problem) = self.aggregate.problem() {
             return Err(ConfigError(problem));
         }

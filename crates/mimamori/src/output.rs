@@ -101,11 +101,8 @@ impl Progress {
                 count.to_string()
             }
         };
-        let share = if total > 0 {
-            format!(" ({} %)", done.min(total) * 100 / total)
-        } else {
-            String::new()
-        };
+        let share = (done.min(total) * 100).checked_div(total);
+        let share = share.map_or_else(String::new, |share| format!(" ({share} %)"));
         eprintln!(
             "{what}: {} of {}{share}",
             amount(done),

@@ -175,11 +175,14 @@ impl Roles {
         let registry = self.registry.clone();
         match role {
             Role::Ingest => {
-                let config = self.config.ingest.clone();
-                tasks.spawn(async move {
-                    let ended = ingest::run(config, kafka, &registry, ready, shutdown).await;
-                    (role.name(), ended.map_err(anyhow::Error::from))
-                });
+                let wiring = ingest::Wiring {
+                    kafka,
+                    registry,
+                    ready,
+                    shutdown,
+                };
+                let run = ingest::run(self.config.ingest.clone(), wiring);
+                tasks.spawn(async move { (role.name(), run.await.map_err(anyhow::Error::from)) });
             }
             Role::Aggregate => {
                 let model = Arc::clone(&self.model);
@@ -195,7 +198,13 @@ impl Roles {
                 tasks.spawn(async move { (role.name(), run.await.map_err(anyhow::Error::from)) });
             }
             Role::Alert => {
-                let wiring = alert::Wiring { kafka, store, registry, ready, shutdown };
+                let wiring = alert::Wiring {
+                    kafka,
+                    store,
+                    registry,
+                    ready,
+                    shutdown,
+                };
                 let run = alert::run(self.config.alert.clone(), wiring);
                 tasks.spawn(async move { (role.name(), run.await.map_err(anyhow::Error::from)) });
             }

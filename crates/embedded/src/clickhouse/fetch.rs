@@ -41,6 +41,8 @@ struct Package {
     /// The library's place in the archive, and its name in the cache.
     member: &'static str,
     file: &'static str,
+    /// The archive's size.
+    archive_bytes: u64,
     /// The library's size.
     bytes: u64,
     /// Whether it runs on this machine.
@@ -55,6 +57,7 @@ fn package() -> Package {
             .into(),
         member: "package/libchdb.so",
         file: "libchdb.so",
+        archive_bytes: 177_817_999,
         bytes: 566_330_096,
         fits: cfg!(all(
             target_os = "linux",
@@ -337,7 +340,7 @@ fn download(
         progress(Progress {
             phase: Phase::Downloading,
             done,
-            total: None,
+            total: Some(package.archive_bytes),
         });
         thread::sleep(LOOK_EVERY);
     };
@@ -556,6 +559,7 @@ mod tests {
                 sha512: base64::engine::general_purpose::STANDARD.encode(Sha512::digest(archive)),
                 member: "package/libchdb.so",
                 file: "libchdb.so",
+                archive_bytes: 0,
                 bytes: CONTENT.len() as u64,
                 fits: true,
             };

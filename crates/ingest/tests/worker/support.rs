@@ -132,7 +132,18 @@ pub fn worker(config: Config, kafka: KafkaConfig) -> Worker {
     let (ready_sender, ready) = watch::channel(false);
     let task = {
         let registry = registry.clone();
-        tokio::spawn(async move { ingest::run(config, kafka, &registry, ready_sender, stopping).await })
+        tokio::spawn(async move {
+            ingest::run(
+                config,
+                ingest::Wiring {
+                    kafka,
+                    registry,
+                    ready: ready_sender,
+                    shutdown: stopping,
+                },
+            )
+            .await
+        })
     };
     Worker {
         task,
