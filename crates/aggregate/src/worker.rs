@@ -1,6 +1,7 @@
 //! The wheel: takes what the consumer hands over, folds it, and sees to what is due.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -108,7 +109,13 @@ pub(crate) struct Worker {
 /// # Errors
 /// Whatever cannot get better by waiting: a configuration, a state that cannot be read, a table that
 /// is missing. A broker or a ClickHouse that is away is waited for.
-pub async fn run(config: Config, wiring: Wiring) -> Result<(), Error> {
+///
+/// The future comes boxed, so that its code is made here, once, and not in each crate that awaits it.
+pub fn run(config: Config, wiring: Wiring) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+    Box::pin(run_until_stopped(config, wiring))
+}
+
+async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> {
     if let Some(problem) = config.problem() {
         return Err(Error::Config(problem));
     }

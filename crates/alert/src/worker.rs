@@ -1,5 +1,6 @@
 //! Joins the engine to Kafka: records in, offsets out.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use health::AlertChange;
@@ -86,7 +87,13 @@ pub struct Wiring {
 /// # Errors
 /// Whatever cannot get better by waiting: a configuration, a table that is missing. A broker, a
 /// ClickHouse or a destination that is away is waited for.
-pub async fn run(config: Config, wiring: Wiring) -> Result<(), Error> {
+///
+/// The future comes boxed, so that its code is made here, once, and not in each crate that awaits it.
+pub fn run(config: Config, wiring: Wiring) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+    Box::pin(run_until_stopped(config, wiring))
+}
+
+async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> {
     let Wiring {
         kafka,
         store,

@@ -1,6 +1,7 @@
 //! Listening, and stopping in time.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +124,19 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::Metrics`] when `registry` has the metrics of an API already.
-    pub async fn run(
+    ///
+    /// The future comes boxed, so that its code is made here, once, and not in each crate that awaits it.
+    pub fn run(
+        self,
+        store: Store,
+        registry: Registry,
+        readiness: Readiness,
+        shutdown: watch::Receiver<bool>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+        Box::pin(self.run_until_stopped(store, registry, readiness, shutdown))
+    }
+
+    async fn run_until_stopped(
         self,
         store: Store,
         registry: Registry,

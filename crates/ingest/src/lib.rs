@@ -22,6 +22,7 @@ mod worker;
 pub use config::Config;
 
 use prometheus::Registry;
+use std::pin::Pin;
 use stream::KafkaConfig;
 use tokio::sync::watch;
 
@@ -60,7 +61,13 @@ pub struct Wiring {
 /// # Errors
 /// When the configuration cannot be used, and when Kafka refuses for good (no permission, a fatal
 /// error of the client).
-pub async fn run(config: Config, wiring: Wiring) -> Result<(), Error> {
+///
+/// The future comes boxed, so that its code is made here, once, and not in each crate that awaits it.
+pub fn run(config: Config, wiring: Wiring) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
+    Box::pin(run_until_stopped(config, wiring))
+}
+
+async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> {
     let Wiring {
         kafka,
         registry,

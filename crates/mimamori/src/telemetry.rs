@@ -2,22 +2,26 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts logging by `filter`; one that cannot be understood is told and replaced by `info`.
 pub fn start(filter: &str) {
-    let (parsed, problem) = match EnvFilter::try_new(filter) {
+    let (parsed, problem) = match filter.parse::<Targets>() {
         Ok(parsed) => (parsed, None),
-        Err(error) => (EnvFilter::new("info"), Some(error)),
+        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
     };
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(parsed)
-        .with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        logs.with_target(true).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = if std::io::stderr().is_terminal() {
+        lines.boxed()
     } else {
-        logs.json().flatten_event(true).init();
-    }
+        lines.json().flatten_event(true).boxed()
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(parsed))
+        .init();
     if let Some(error) = problem {
         tracing::warn!(filter, %error, "--log cannot be understood, logging at info");
     }

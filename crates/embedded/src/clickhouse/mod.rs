@@ -73,6 +73,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -264,7 +265,13 @@ impl fmt::Debug for Parts {
 /// # Errors
 /// When the port is taken, the folder is held by another process or cannot be used, the library
 /// does not fit, or the engine has been started in this process before.
-pub async fn start(config: Config) -> Result<Engine, Error> {
+///
+/// The future comes boxed, so that its code is made here, once, and not in each crate that awaits it.
+pub fn start(config: Config) -> Pin<Box<dyn Future<Output = Result<Engine, Error>> + Send>> {
+    Box::pin(start_engine(config))
+}
+
+async fn start_engine(config: Config) -> Result<Engine, Error> {
     let address = config.listen;
     if !address.ip().is_loopback() && config.password.as_deref().unwrap_or_default().is_empty() {
         return Err(Error::PasswordNeeded(address));

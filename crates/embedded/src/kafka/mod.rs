@@ -37,6 +37,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
@@ -190,7 +191,13 @@ pub struct Broker {
 /// # Errors
 /// The address is taken, the folder is held by another process or cannot be used, or what is in it is
 /// damaged beyond what a crash does.
-pub async fn start(config: Config) -> Result<Broker, Error> {
+///
+/// The future comes boxed, so that its code is made here, once, and not in each crate that awaits it.
+pub fn start(config: Config) -> Pin<Box<dyn Future<Output = Result<Broker, Error>> + Send>> {
+    Box::pin(start_broker(config))
+}
+
+async fn start_broker(config: Config) -> Result<Broker, Error> {
     let advertised = config.advertised.as_deref().map(parse_advertised).transpose()?;
     let not_listening = |source| Error::Listen {
         address: config.listen,
