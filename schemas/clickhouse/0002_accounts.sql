@@ -22,7 +22,8 @@ CREATE TABLE accounts_versions
     updated_at DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(version)
-ORDER BY account_id;
+ORDER BY account_id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE VIEW accounts AS
 SELECT * EXCEPT (version) FROM accounts_versions FINAL;
@@ -40,7 +41,8 @@ CREATE TABLE users_versions
     updated_at DateTime64(3, 'UTC')
 )
 ENGINE = ReplacingMergeTree(version)
-ORDER BY (account_id, user_id);
+ORDER BY (account_id, user_id)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE VIEW users AS
 SELECT * EXCEPT (version) FROM users_versions FINAL;
@@ -59,7 +61,7 @@ CREATE TABLE account_daily_versions
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(day)
 ORDER BY (account_id, day)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE VIEW account_daily AS
 SELECT * EXCEPT (version) FROM account_daily_versions FINAL WHERE events > 0;

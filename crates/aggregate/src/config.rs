@@ -35,8 +35,6 @@ pub struct Config {
     pub ingest_lag_records: i64,
     /// The same for the records of a partition that this worker has not read yet. Default 1000.
     pub lag_records: i64,
-    /// The consumer group of the ingest role. Default `mimamori-ingest`.
-    pub ingest_group: String,
     /// Ids of events that a partition remembers before it forgets those that are older than
     /// `health.remember_ids_hours`; 16 bytes each. Default 500000.
     pub remember_ids: usize,
@@ -62,7 +60,6 @@ impl Default for Config {
             quiet_after_seconds: 10,
             ingest_lag_records: 10_000,
             lag_records: 1_000,
-            ingest_group: "mimamori-ingest".to_string(),
             remember_ids: 500_000,
             batch_records: 20_000,
             stop_within_ms: 3_000,

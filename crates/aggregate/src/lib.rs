@@ -21,6 +21,7 @@ mod upstream;
 mod worker;
 
 pub use config::Config;
+pub use upstream::UpstreamConfig;
 pub use worker::{Error, Wiring, run};
 
 #[allow(

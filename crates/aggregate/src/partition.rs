@@ -415,8 +415,8 @@ impl Partition {
         unsaved
     }
 
-    /// Evaluates all accounts at each midnight (UTC) up to `occurred_at` that the partition passes
-    /// while it is not live.
+    /// Evaluates the accounts at each midnight (UTC) up to `occurred_at` that the partition passes,
+    /// unless they were evaluated shortly before or since: while it is live, the timers do that.
     fn pass_midnights(&mut self, occurred_at: i64, now: i64) {
         let Some(mark) = self.watermark else {
             self.watermark = Some(occurred_at);
@@ -425,10 +425,12 @@ impl Partition {
         if occurred_at <= mark {
             return;
         }
-        if now - occurred_at > self.config.live_within_seconds * 1000 {
-            for day in mark.div_euclid(DAY_MS) + 1..=occurred_at.div_euclid(DAY_MS) {
-                for place in 0..self.entries.len() {
-                    self.evaluate(place, day * DAY_MS, now, Mode::Replay);
+        for day in mark.div_euclid(DAY_MS) + 1..=occurred_at.div_euclid(DAY_MS) {
+            let midnight = day * DAY_MS;
+            let long_before = midnight - self.config.sweep_seconds * 1000;
+            for place in 0..self.entries.len() {
+                if self.entries[place].evaluated_at < long_before {
+                    self.evaluate(place, midnight, now, Mode::Replay);
                 }
             }
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use stream::{GroupLag, topics};
+use stream::GroupLag;
 use tokio::time::{Duration, MissedTickBehavior};
 use tracing::{debug, info};
 
@@ -14,6 +14,15 @@ use crate::worker::{Error, Wiring};
 
 /// How often the ingest role's lag is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(2);
+
+/// Whose work has to be done before silence can be believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// The consumer group of the ingest role.
+    pub group: String,
+    /// The topic that it reads.
+    pub topic: String,
+}
 
 /// Whether the ingest role is behind, as was last seen. Until it was seen, it is taken to be.
 #[derive(Clone)]
@@ -33,7 +42,7 @@ impl Drop for Watch {
 
 impl Upstream {
     pub(crate) fn watch(config: &Config, wiring: &Wiring, metrics: Metrics) -> Result<Upstream, Error> {
-        let lag = GroupLag::new(&wiring.kafka, &config.ingest_group, topics::RAW)?;
+        let lag = GroupLag::new(&wiring.kafka, &wiring.upstream.group, &wiring.upstream.topic)?;
         let bound = config.ingest_lag_records;
         let is_behind = Arc::new(AtomicBool::new(true));
         let seen = Arc::clone(&is_behind);

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::partition::{Partition, Taken};
 use crate::recover::recover;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, UpstreamConfig};
 use crate::wall_ms;
 
 /// How often the worker looks at what is due when nothing comes in.
@@ -75,6 +75,8 @@ pub enum Error {
 pub struct Wiring {
     /// Where Kafka is.
     pub kafka: KafkaConfig,
+    /// Where the events come from before they are here.
+    pub upstream: UpstreamConfig,
     /// Where ClickHouse is.
     pub store: Store,
     /// How accounts are judged.

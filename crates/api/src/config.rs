@@ -1,7 +1,11 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::keys::ApiKeys;
+use crate::server::Error;
 
 /// Section `[api]`: where to listen, who may ask, and how much at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,30 @@ impl Config {
         Duration::from_secs(self.shutdown_timeout_seconds)
     }
 
+    /// Checks what can be checked without listening.
+    ///
+    /// # Errors
+    /// A bound of 0, a key that cannot be read or used, and an address that is not loopback while
+    /// there is no key.
+    pub fn validate(&self) -> Result<(), Error> {
+        if let Some(bound) = self.impossible_bound() {
+            return Err(Error::ImpossibleBound(bound));
+        }
+        let host = self
+            .listen
+            .rsplit_once(':')
+            .map_or(self.listen.as_str(), |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        // A name is looked up when it is listened on, and then checked in the same way.
+        let is_open = host.parse::<IpAddr>().is_ok_and(|address| !address.is_loopback());
+        if ApiKeys::read(&self.api_keys)?.is_empty() && is_open {
+            return Err(Error::KeyWanted {
+                listen: self.listen.clone(),
+            });
+        }
+        Ok(())
+    }
+
     /// The first bound that would let nothing through, with its name in the configuration.
     pub(crate) fn impossible_bound(&self) -> Option<&'static str> {
         let bounds = [
@@ -112,6 +140,33 @@ impl fmt::Debug for ApiKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_open_address_wants_a_key() {
+        let at = |listen: &str, api_keys: Vec<ApiKey>| Config {
+            listen: listen.to_string(),
+            api_keys,
+            ..Config::default()
+        };
+        for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
+            assert!(
+                matches!(at(open, Vec::new()).validate(), Err(Error::KeyWanted { .. })),
+                "{open}"
+            );
+            at(open, vec![ApiKey::new("k")]).validate().unwrap();
+        }
+        for own in ["127.0.0.1:8080", "[::1]:0", "localhost:1"] {
+            at(own, Vec::new()).validate().unwrap();
+        }
+        let shut = Config {
+            page_size: 0,
+            ..Config::default()
+        };
+        assert!(matches!(
+            shut.validate(),
+            Err(Error::ImpossibleBound("page_size"))
+        ));
+    }
 
     #[test]
     fn a_key_never_shows_in_debug_output() {

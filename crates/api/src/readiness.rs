@@ -22,6 +22,7 @@ type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Readiness {
     checks: Vec<(String, Check)>,
+    ignores_clickhouse: bool,
 }
 
 impl Readiness {
@@ -37,6 +38,16 @@ impl Readiness {
     {
         self.checks.push((name.into(), Arc::new(check)));
         self
+    }
+
+    /// Ready without ClickHouse, too: for a process that does not use it.
+    pub fn without_clickhouse(mut self) -> Readiness {
+        self.ignores_clickhouse = true;
+        self
+    }
+
+    pub(crate) fn needs_clickhouse(&self) -> bool {
+        !self.ignores_clickhouse
     }
 
     /// Each check's name and what it says now.

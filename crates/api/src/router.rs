@@ -77,6 +77,19 @@ struct CheckAnswer {
     reason: Option<String>,
 }
 
+async fn clickhouse_check(store: &Store) -> CheckAnswer {
+    let answered = store.ping().await;
+    CheckAnswer {
+        name: "clickhouse".to_string(),
+        ok: answered.is_ok(),
+        // The error names the address, which whoever may ask for readiness need not know.
+        reason: answered.err().map(|error| match error {
+            store::Error::Unreachable { .. } => "does not answer".to_string(),
+            _ => "refuses to answer".to_string(),
+        }),
+    }
+}
+
 async fn ready(State(shared): State<Shared>) -> Response {
     let mut checks: Vec<CheckAnswer> = shared
         .readiness
@@ -88,16 +101,9 @@ async fn ready(State(shared): State<Shared>) -> Response {
             reason: said.err(),
         })
         .collect();
-    let answered = shared.store.ping().await;
-    checks.push(CheckAnswer {
-        name: "clickhouse".to_string(),
-        ok: answered.is_ok(),
-        // The error names the address, which whoever may ask for readiness need not know.
-        reason: answered.err().map(|error| match error {
-            store::Error::Unreachable { .. } => "does not answer".to_string(),
-            _ => "refuses to answer".to_string(),
-        }),
-    });
+    if shared.readiness.needs_clickhouse() {
+        checks.push(clickhouse_check(&shared.store).await);
+    }
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready {
         StatusCode::OK

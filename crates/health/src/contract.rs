@@ -65,6 +65,15 @@ impl Contract {
         (!came_back).then_some(cancelled)
     }
 
+    /// Whether a trial has run out by `now` without a contract after it.
+    pub(crate) fn is_lapsed_trial(&self, now: i64) -> bool {
+        let ended = self
+            .ends_at
+            .as_ref()
+            .is_some_and(|ends_at| ends_at.value as i64 <= now);
+        self.trial_started_at.is_some() && self.started_at.is_none() && ended
+    }
+
     /// The start of the trial or the contract, whichever was first.
     pub(crate) fn begun_at(&self) -> Option<i64> {
         match (self.trial_started_at, self.started_at) {

@@ -39,7 +39,7 @@ pub(crate) const RULE_NUMBERS: [&str; 23] = [
     "churn_risk",
 ];
 
-/// Drivers that a webhook names.
+/// Drivers that a webhook names: the strongest of those that make it worse.
 const TOLD_DRIVERS: usize = 3;
 
 /// What an evaluation found.
@@ -204,7 +204,8 @@ fn payload(profile: &Profile, opened_at: i64, evaluation: &Evaluation, model: &M
     let drivers: Vec<Value> = scores
         .drivers
         .iter()
-        .filter(|driver| driver.score == told_of)
+        // What speaks for the customer is no reason to worry.
+        .filter(|driver| driver.score == told_of && (driver.points > 0.0) == (told_of == "churn_risk"))
         .take(TOLD_DRIVERS)
         .map(|driver| {
             let words = driver.value.map(|value| words::sentence(driver.input, value));

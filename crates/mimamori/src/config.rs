@@ -124,6 +124,17 @@ impl Config {
         Ok(())
     }
 
+    /// The topics that the roles work between.
+    pub fn topics(&self) -> Vec<stream::TopicSpec> {
+        let mut topics = stream::topics::all(self.aggregate.partitions);
+        for topic in &mut topics {
+            if topic.name == stream::topics::RAW {
+                topic.name.clone_from(&self.ingest.topic);
+            }
+        }
+        topics
+    }
+
     /// Checks what can be checked without any server.
     ///
     /// # Errors
@@ -138,6 +149,9 @@ impl Config {
         if let Some(problem) = self.aggregate.problem() {
             return Err(ConfigError(problem));
         }
+        self.api
+            .validate()
+            .map_err(|error| ConfigError(error.to_string()))?;
         self.alert
             .validate()
             .map_err(|error| ConfigError(error.to_string()))?;

@@ -15,9 +15,17 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 pub fn error(error: &anyhow::Error) {
     let red = std::io::stderr().is_terminal();
     let label = if red { "\x1b[31;1merror:\x1b[0m" } else { "error:" };
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Many an error quotes its cause.
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
     let mut stderr = std::io::stderr().lock();
     // Nothing is left to tell it to when this fails.
-    let _ = writeln!(stderr, "{label} {error:#}");
+    let _ = writeln!(stderr, "{label} {told}");
 }
 
 /// Whether results go out as JSON.

@@ -87,13 +87,12 @@ impl Roles {
     /// Sees to it that the servers answer and hold what the roles need: topics, database, tables.
     pub async fn prepare_servers(&self, roles: &[Role]) -> anyhow::Result<()> {
         let needs_kafka = roles.iter().any(|role| *role != Role::Api);
-        let needs_clickhouse = roles.iter().any(|role| *role != Role::Ingest);
         if needs_kafka {
             stream::check_broker(&self.config.kafka).await?;
-            let topics = stream::topics::all(self.config.aggregate.partitions);
+            let topics = self.config.topics();
             stream::ensure_topics(&self.config.kafka, &topics).await?;
         }
-        if needs_clickhouse {
+        if needs_clickhouse(roles) {
             self.store.ping().await?;
             self.store.migrate().await?;
         }
@@ -114,6 +113,9 @@ impl Roles {
     ) -> anyhow::Result<()> {
         let mut tasks: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
         let mut readiness = api::Readiness::new();
+        if !needs_clickhouse(roles) {
+            readiness = readiness.without_clickhouse();
+        }
         for role in roles.iter().copied().filter(|role| *role != Role::Api) {
             let (ready, is_ready) = watch::channel(false);
             readiness = readiness.check(role.name(), move || {
@@ -186,7 +188,12 @@ impl Roles {
             }
             Role::Aggregate => {
                 let model = Arc::clone(&self.model);
+                let upstream = aggregate::UpstreamConfig {
+                    group: self.config.ingest.group.clone(),
+                    topic: self.config.ingest.topic.clone(),
+                };
                 let wiring = aggregate::Wiring {
+                    upstream,
                     kafka,
                     store,
                     model,
@@ -211,6 +218,11 @@ impl Roles {
             Role::Api => {}
         }
     }
+}
+
+/// The ingest role works between Kafka's topics alone.
+fn needs_clickhouse(roles: &[Role]) -> bool {
+    roles.iter().any(|role| *role != Role::Ingest)
 }
 
 /// Runs one role, with /healthz, /readyz and /metrics beside it.

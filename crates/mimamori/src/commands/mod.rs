@@ -52,7 +52,8 @@ fn apply(servers: &ServerArgs, loaded: &mut Loaded) {
 fn show(file: Option<&Path>, format: Option<Format>) -> anyhow::Result<()> {
     let shown: Config = Loaded::read(file)?.config.masked();
     let text = toml::to_string(&shown)?;
-    output::result(format, &shown, || text)
+    // It may be redirected into a file: TOML, unless JSON is asked for.
+    output::result(format.or(Some(Format::Table)), &shown, || text)
 }
 
 fn check(file: Option<&Path>, format: Option<Format>) -> anyhow::Result<()> {

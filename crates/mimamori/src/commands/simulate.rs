@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
-use stream::{Producer, topics};
+use stream::Producer;
 
 use crate::cli::{Format, SimulateArgs};
 use crate::config::{ConfigError, Loaded};
@@ -56,7 +56,7 @@ pub async fn run(file: Option<&Path>, args: SimulateArgs, format: Option<Format>
     let mut simulation = simulate::simulate(&config).map_err(|error| ConfigError(error.to_string()))?;
     let kafka = &loaded.config.kafka;
     stream::check_broker(kafka).await?;
-    stream::ensure_topics(kafka, &stream::topics::all(loaded.config.aggregate.partitions)).await?;
+    stream::ensure_topics(kafka, &loaded.config.topics()).await?;
     let producer = Producer::new(kafka)?;
     let (_stop, shutdown) = shutdown::watch_signals()?;
 
@@ -65,7 +65,7 @@ pub async fn run(file: Option<&Path>, args: SimulateArgs, format: Option<Format>
     let sent = simulate::send(
         &mut simulation,
         &producer,
-        topics::RAW,
+        &loaded.config.ingest.topic,
         args.rate,
         &mut tell,
         shutdown.clone(),
@@ -77,10 +77,17 @@ pub async fn run(file: Option<&Path>, args: SimulateArgs, format: Option<Format>
     let mut went_on = 0;
     if args.live && summary.complete {
         let mut live = simulate::live(&config, until_ms)?.with_speed(args.live_speed);
-        went_on = simulate::send_live(&mut live, &producer, topics::RAW, super::wall_ms, shutdown).await?;
+        went_on = simulate::send_live(
+            &mut live,
+            &producer,
+            &loaded.config.ingest.topic,
+            super::wall_ms,
+            shutdown,
+        )
+        .await?;
     }
     let found = json!({
-        "topic": topics::RAW, "sent": summary.sent, "distinct": summary.distinct, "accounts": summary.accounts,
+        "topic": loaded.config.ingest.topic, "sent": summary.sent, "distinct": summary.distinct, "accounts": summary.accounts,
         "seconds": summary.seconds, "complete": summary.complete, "sent_live": went_on, "truth": args.truth,
     });
     output::result(format, &found, || {
@@ -91,7 +98,7 @@ pub async fn run(file: Option<&Path>, args: SimulateArgs, format: Option<Format>
             summary.sent,
             summary.distinct,
             summary.accounts,
-            topics::RAW,
+            loaded.config.ingest.topic,
             summary.seconds,
             args.truth.display(),
         )

@@ -164,7 +164,7 @@ fn tell(
             "\n  mimamori is up\n\n  page        {page}\n  kafka       {kafka} ({}), topic {}\n  \
              clickhouse  {clickhouse} ({}), database {}\n  data        {}\n  alerts      {told}\n\n  Ctrl-C stops\n",
             kind(embeds_kafka),
-            stream::topics::RAW,
+            config.ingest.topic,
             kind(embeds_clickhouse),
             config.clickhouse.database,
             data_dir.display(),
