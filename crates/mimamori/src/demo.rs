@@ -15,7 +15,7 @@ use tracing::info;
 use crate::output::Progress;
 
 /// Events a second while the demo goes on, as a multiple of what such customers would do.
-const LIVE_SPEED: f64 = 5.0;
+const LIVE_SPEED: f64 = 10.0;
 
 /// By which day of onboarding each milestone of the synthetic customers is expected.
 const EXPECTED_DAYS: [f64; 5] = [1.0, 3.0, 7.0, 10.0, 14.0];

@@ -28,16 +28,19 @@ pub(crate) const TOKYO: u8 = 0;
 pub(crate) struct Zone {
     index: u8,
     rules: TimeZone,
+    /// How far the calendar is ahead of the clock, in milliseconds.
+    shift_ms: i64,
 }
 
-/// The zones of [`ZONES`], in that order.
-pub(crate) fn zones() -> Result<Vec<Zone>, ConfigError> {
+/// The zones of [`ZONES`], in that order, their calendars ahead of the clock by `shift_ms`.
+pub(crate) fn zones(shift_ms: i64) -> Result<Vec<Zone>, ConfigError> {
     let mut zones = Vec::with_capacity(ZONES.len());
     for (index, (name, _)) in ZONES.iter().enumerate() {
         let rules = TimeZone::get(name).map_err(|source| ConfigError::TimeZone { name, source })?;
         zones.push(Zone {
             index: index as u8,
             rules,
+            shift_ms,
         });
     }
     Ok(zones)
@@ -52,12 +55,12 @@ impl Zone {
         let noon = to_date(day).at(12, 0, 0, 0);
         let instant = self.rules.to_ambiguous_timestamp(noon).compatible();
         // Only dates at the ends of the calendar (year ±9999) have no instant.
-        instant.map_or(i64::from(day) * DAY, |noon| noon.as_millisecond() - DAY / 2)
+        instant.map_or(i64::from(day) * DAY, |noon| noon.as_millisecond() - DAY / 2) - self.shift_ms
     }
 
     /// The local day that `at` (epoch milliseconds) falls on.
     pub(crate) fn day_of(&self, at: i64) -> i32 {
-        let instant = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH);
+        let instant = Timestamp::from_millisecond(at + self.shift_ms).unwrap_or(Timestamp::UNIX_EPOCH);
         to_day(instant.to_zoned(self.rules.clone()).date())
     }
 
@@ -89,6 +92,24 @@ impl Zone {
             _ => 1.0,
         }
     }
+}
+
+/// How far ahead of `at` (epoch milliseconds) the next hour of work lies in which Tokyo is busy: from
+/// ten to eleven in the morning of a plain working day. 0 when it is such an hour, or when the machine
+/// does not know Tokyo.
+pub(crate) fn shift_to_work(at: i64) -> i64 {
+    let Ok(zones) = zones(0) else { return 0 };
+    let tokyo = &zones[TOKYO as usize];
+    let is_busy = |at: i64| {
+        let day = tokyo.day_of(at);
+        let hour = (at - tokyo.midnight(day)).div_euclid(HOUR);
+        hour == 10 && tokyo.workday(day) >= 1.0
+    };
+    // The longest holidays of Japan are shorter than two weeks.
+    (0..14 * 24)
+        .map(|hours| hours * HOUR)
+        .find(|shift| is_busy(at + shift))
+        .unwrap_or(0)
 }
 
 pub(crate) fn to_date(day: i32) -> Date {
@@ -201,7 +222,7 @@ mod tests {
 
     #[test]
     fn midnights_follow_the_zone() {
-        let zones = zones().unwrap();
+        let zones = zones(0).unwrap();
         let day = to_day(date(2026, 7, 1));
         let utc = i64::from(day) * DAY;
         assert_eq!(zones[3].midnight(day), utc);
@@ -220,5 +241,21 @@ mod tests {
         assert_eq!(next_weekday(saturday), saturday + 2);
         assert_eq!(next_weekday(saturday + 1), saturday + 2);
         assert_eq!(next_weekday(saturday + 2), saturday + 2);
+    }
+
+    #[test]
+    fn a_calendar_can_be_set_forward_to_when_people_work() {
+        // 2026-11-22 is a Sunday and the 23rd a holiday: Tuesday at ten it is, 01:00 UTC.
+        let sunday: Timestamp = "2026-11-22T14:22:00Z".parse().unwrap();
+        let shift = shift_to_work(sunday.as_millisecond());
+        let shown = Timestamp::from_millisecond(sunday.as_millisecond() + shift).unwrap();
+        assert_eq!(shown.to_string(), "2026-11-24T01:22:00Z");
+        let zones = zones(shift).unwrap();
+        let day = zones[TOKYO as usize].day_of(sunday.as_millisecond());
+        assert_eq!(to_date(day), date(2026, 11, 24));
+        assert_eq!(
+            zones[TOKYO as usize].day_of(zones[TOKYO as usize].midnight(day)),
+            day
+        );
     }
 }

@@ -34,6 +34,9 @@ pub struct Config {
     pub malformed: f64,
     /// The share of records whose Kafka key is missing or is not the account. Default 0.1; 0 to 1.
     pub miskeyed: f64,
+    /// How far ahead of the clock the customers' calendar is, in milliseconds: what they do at ten in
+    /// the morning happens so much earlier. Default 0; 0 to 30 days.
+    pub shift_ms: i64,
     /// How often each archetype is met, as weights relative to one another; one that is left out is never met.
     /// Default: [`Archetype::default_weight`] of every archetype.
     pub archetypes: BTreeMap<Archetype, f64>,
@@ -51,6 +54,7 @@ impl Default for Config {
             late_by_ms: 2 * 86_400_000,
             malformed: 0.0,
             miskeyed: 0.1,
+            shift_ms: 0,
             archetypes: Archetype::ALL
                 .iter()
                 .map(|kind| (*kind, kind.default_weight()))
@@ -60,11 +64,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What `up --demo` shows: the defaults, with one record in a thousand malformed, ending at `until_ms`.
+    /// What `up --demo` shows: the defaults, with one record in a thousand malformed, ending at `until_ms`
+    /// with the customers at work, whatever time it is.
     pub fn demo(until_ms: i64) -> Self {
         Self {
             until_ms,
             malformed: 0.001,
+            shift_ms: crate::calendar::shift_to_work(until_ms),
             ..Self::default()
         }
     }
@@ -101,6 +107,7 @@ impl Config {
             (crate::LATE_AFTER_MS + 1) as f64,
             7.0 * 86_400_000.0,
         )?;
+        within("shift_ms", self.shift_ms as f64, 0.0, 30.0 * 86_400_000.0)?;
         within("malformed", self.malformed, 0.0, 0.5)?;
         within("miskeyed", self.miskeyed, 0.0, 1.0)?;
         for (archetype, weight) in &self.archetypes {

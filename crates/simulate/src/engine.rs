@@ -52,7 +52,7 @@ impl Engine {
     /// Draws all lives; the engine begins with the simulated period.
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let zones = crate::calendar::zones()?;
+        let zones = crate::calendar::zones(config.shift_ms)?;
         let period = Period::of(config, &zones);
         let assign = Assignment::new(config);
         let mut lives = Vec::with_capacity(config.accounts);
