@@ -1,17 +1,13 @@
-//! Runs the embedded broker until it is interrupted: `kafka_broker [FOLDER [ADDRESS]]`. `RUST_LOG` chooses what it logs.
+//! Runs the embedded broker until it is interrupted: `kafka_broker [FOLDER [ADDRESS]]`.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use embedded::kafka::{Config, start};
-use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut arguments = std::env::args().skip(1);
     let mut config = Config::default();
     if let Some(folder) = arguments.next() {
