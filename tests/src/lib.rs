@@ -5,7 +5,6 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -22,32 +21,21 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The `mimamori` command of this build; built first when it is not up to date.
-pub fn mimamori() -> &'static Path {
-    static COMMAND: OnceLock<PathBuf> = OnceLock::new();
-    COMMAND.get_or_init(|| {
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--package", "mimamori", "--message-format", "json"])
-            .current_dir(root());
-        let built = cargo
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("cargo runs: it runs this test");
-        assert!(built.status.success(), "the mimamori command does not build");
-        let messages = String::from_utf8_lossy(&built.stdout).into_owned();
-        let executable = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|message| {
-                let is_ours = message["target"]["name"] == "mimamori";
-                message["executable"]
-                    .as_str()
-                    .filter(|_| is_ours)
-                    .map(PathBuf::from)
-            });
-        executable.expect("cargo names the executable that it built")
-    })
+/// The `mimamori` command that cargo built for the test that runs: it lies beside the folder of the
+/// tests' own executables.
+pub fn mimamori() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    let built = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("cargo puts tests two folders down");
+    let command = built.join("mimamori");
+    assert!(
+        command.is_file(),
+        "{} is missing: cargo test --package mimamori builds it",
+        command.display()
+    );
+    command
 }
 
 /// A port that was free a moment ago.
@@ -304,5 +292,36 @@ impl Receiver {
                 return Ok(webhook);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waiting_ends_with_what_was_looked_for_or_with_the_last_error() {
+        let mut looks = 0;
+        let found = wait_for("three", Duration::from_secs(5), || {
+            looks += 1;
+            let seen = looks;
+            async move {
+                if seen < 3 {
+                    bail!("only {seen}")
+                } else {
+                    Ok(Some(seen))
+                }
+            }
+        });
+        assert_eq!(found.await.expect("the third look finds it"), 3);
+        let never = wait_for("nothing", Duration::from_millis(150), || async {
+            bail!("not there")
+        });
+        let never: anyhow::Result<()> = never.await;
+        let told = format!("{:#}", never.expect_err("it is never there"));
+        assert!(
+            told.contains("no nothing within") && told.contains("not there"),
+            "{told}"
+        );
     }
 }

@@ -30,6 +30,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Accounts of one partition that are evaluated before the next look at the queue.
 const EVALUATED_AT_A_TIME: usize = 2_000;
 
+/// How often a worker that is far behind says so.
+const TELL_LAG_EVERY: Duration = Duration::from_secs(5);
+
 /// How long the worker waits before it joins the group again after it was fenced.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -101,6 +104,7 @@ pub(crate) struct Worker {
     pub(crate) landed_at: Instant,
     pub(crate) evaluations_written_at: Instant,
     pub(crate) checkpointed_at: Instant,
+    told_lag_at: Instant,
     upstream: Upstream,
     pub(crate) token_base: i64,
     pub(crate) tokens: Arc<AtomicU64>,
@@ -152,6 +156,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
             landed_at: now,
             evaluations_written_at: now,
             checkpointed_at: now,
+            told_lag_at: now,
             upstream: upstream.clone(),
             token_base: wall_ms(),
             tokens: Arc::clone(&tokens),
@@ -393,7 +398,24 @@ impl Worker {
         Ok(())
     }
 
+    /// Says how far a long replay is.
+    fn tell_lag(&mut self) {
+        if self.told_lag_at.elapsed() < TELL_LAG_EVERY {
+            return;
+        }
+        self.told_lag_at = Instant::now();
+        let behind: i64 = self
+            .partitions
+            .keys()
+            .filter_map(|number| self.handle.lag(*number))
+            .sum();
+        if behind > self.config.ingest_lag_records {
+            info!(records = behind, "catching up");
+        }
+    }
+
     async fn see_to_what_is_due(&mut self) -> Result<(), Error> {
+        self.tell_lag();
         let now = wall_ms();
         let held = self.upstream.is_behind();
         for partition in self.partitions.values_mut() {
