@@ -6,6 +6,7 @@ seen, 1 with what was not.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -17,6 +18,9 @@ import sys
 import tempfile
 import time
 import urllib.request
+
+# What CI shows must be there when something hangs.
+print = functools.partial(print, flush=True)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECEIVER = ROOT / "tests" / "clients" / "webhook"
