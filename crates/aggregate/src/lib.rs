@@ -7,9 +7,10 @@
 //! Kafka) and from what a new owner does: it begins at the checkpoint, folds what lies above each
 //! account's offset, and inserts only what has not landed.
 //!
-//! - [`partition`](crate) keeps the accounts of one partition and decides, without IO, what is
+//! - `partition` keeps the accounts of one partition and decides, without IO, what is
 //!   folded, evaluated and due;
-//! - `recover` reads a partition's past, `outlet` writes what it found, `worker` turns the wheel.
+//! - `recover` reads a partition's past, `outlet` writes what it found, `upstream` says whether events
+//!   are still on their way, `worker` turns the wheel.
 
 mod config;
 mod metrics;

@@ -22,7 +22,7 @@ use crate::rows;
 const DAY_MS: i64 = 86_400_000;
 
 /// Bits of a version below the epoch.
-const COUNTER_BITS: u32 = 40;
+pub(crate) const COUNTER_BITS: u32 = 40;
 
 /// An account and what is to be done for it.
 struct Entry {

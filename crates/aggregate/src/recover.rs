@@ -1,4 +1,5 @@
-//! Reading a partition's past.
+//! Reading a partition's past. What it returns goes on exactly where the last checkpoint stood, under a
+//! version that is newer than any that an owner before can still write.
 
 use std::sync::Arc;
 
@@ -7,11 +8,8 @@ use store::{Checkpoint, Store};
 use tracing::info;
 
 use crate::config::Config;
-use crate::partition::{Partition, Past};
+use crate::partition::{COUNTER_BITS, Partition, Past};
 use crate::worker::Error;
-
-/// Bits of a version below the epoch, as in `partition`.
-const COUNTER_BITS: u32 = 40;
 
 /// Reads the checkpoint, the states and what has landed, and claims the partition with a new epoch,
 /// so that whatever the owner before still writes is older. A state that cannot be read is an error:
