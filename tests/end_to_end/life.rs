@@ -1,42 +1,89 @@
+//! The lives of forty customers, from their events to scores, a webhook and the proof, with kills
+//! between.
+
+use std::process::Output;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tests::{Place, Receiver, free_port, wait_for};
+use serde_json::Value;
+use tests::{Place, Receiver, free_port, mimamori, wait_for};
+use tokio::process::Command;
 
 const LONG: Duration = Duration::from_secs(120);
 
-fn with_destination(port: u16) -> String {
-    format!(
-        "[health]\nkey_features = [\"report.create\", \"report.export\", \"dashboard.share\"]\n\
+/// How much of each account's past is stated: the midnights (UTC) since its first event that have no row,
+/// and the rows that do not know of all that happened before them.
+const NOT_STATED: &str = "
+    WITH happened AS
+    (
+        SELECT account_id, least(occurred_at, received_at) AS at, kafka_offset FROM events
+    ),
+    midnights AS
+    (
+        SELECT account_id, toUInt32(dateDiff('day', min(at), now64(3, 'UTC'))) AS due,
+               min(at) = toStartOfDay(min(at), 'UTC') AS begins_at_one
+        FROM happened GROUP BY account_id
+    ),
+    rows AS
+    (
+        SELECT account_id, evaluated_at, cut_offset FROM account_metrics WHERE is_daily
+    ),
+    newest AS
+    (
+        SELECT account_id, at, max(kafka_offset) OVER (PARTITION BY account_id ORDER BY at) AS newest FROM happened
+    )
+    SELECT (SELECT sum(due + begins_at_one) FROM midnights) - (SELECT count() FROM rows) +
+           (SELECT countIf(rows.cut_offset < newest.newest)
+            FROM rows ASOF INNER JOIN newest
+            ON rows.account_id = newest.account_id AND rows.evaluated_at >= newest.at)";
+
+/// The account model that fits the simulated customers, and a destination.
+async fn configuration(port: u16) -> anyhow::Result<String> {
+    let mut command = Command::new(mimamori());
+    let printed = command.args(["simulate", "--print-health"]).output().await?;
+    ensure!(printed.status.success(), "{}", told(&printed));
+    let health = String::from_utf8(printed.stdout)?;
+    Ok(format!(
+        "{health}\n\
          [[alert.destinations]]\nname = \"test\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hooks\"\n\
          secret = \"{}\"\nallow_private_addresses = true\n",
         Receiver::SECRET
-    )
+    ))
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The columns of the truth that `simulate` writes.
 struct Truth {
     accounts: usize,
     distinct: i64,
+    churned: usize,
 }
 
 fn truth(place: &Place) -> anyhow::Result<Truth> {
     let text = std::fs::read_to_string(place.path("truth.csv"))?;
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().context("truth.csv is empty")?.split(',').collect();
-    let column = header
-        .iter()
-        .position(|name| *name == "distinct")
-        .context("no column distinct")?;
+    let column = |wanted: &str| {
+        let place = header.iter().position(|name| *name == wanted);
+        place.with_context(|| format!("no column {wanted}"))
+    };
+    let (distinct, churned_at) = (column("distinct")?, column("churned_at")?);
     let mut truth = Truth {
         accounts: 0,
         distinct: 0,
+        churned: 0,
     };
     for line in lines {
-        let field = line.split(',').nth(column).context("a short line")?;
-        let distinct: i64 = field.parse().with_context(|| format!("distinct is {field:?}"))?;
-        truth.accounts += usize::from(distinct > 0);
-        truth.distinct += distinct;
+        let fields: Vec<&str> = line.split(',').collect();
+        let field = |place: usize| fields.get(place).context("a short line");
+        let count = field(distinct)?;
+        let count: i64 = count.parse().with_context(|| format!("distinct is {count:?}"))?;
+        truth.accounts += usize::from(count > 0);
+        truth.distinct += count;
+        truth.churned += usize::from(!field(churned_at)?.is_empty());
     }
     Ok(truth)
 }
@@ -61,12 +108,21 @@ async fn simulate(place: &Place, until: &str) -> anyhow::Result<()> {
         &format!("127.0.0.1:{}", place.kafka),
     ]);
     let output = command.output().await?;
-    ensure!(
-        output.status.success(),
-        "simulate: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "simulate: {}", told(&output));
     Ok(())
+}
+
+/// What a command says about what this place's ClickHouse holds: how it ended, and its result.
+async fn answer(place: &Place, subcommand: &str, arguments: &[&str]) -> anyhow::Result<(Output, Value)> {
+    let mut command = place.command(subcommand);
+    command.args(["--format", "json", "--clickhouse-url"]);
+    command.arg(format!("http://127.0.0.1:{}", place.clickhouse));
+    let run = command.args(arguments).output();
+    let output = tokio::time::timeout(LONG, run).await;
+    let output = output.with_context(|| format!("{subcommand} does not end"))??;
+    let result = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("{subcommand} {arguments:?}: {}", told(&output)))?;
+    Ok((output, result))
 }
 
 /// Recent enough that its last weeks count as now, and the same for a whole test.
@@ -105,7 +161,7 @@ async fn nothing_is_missing_and_nothing_doubled(place: &Place, truth: &Truth) ->
         ) AS folded
         FULL OUTER JOIN
         (
-            SELECT account_id, toDate(occurred_at, 'Asia/Tokyo') AS day, countIf(type = 'login') AS logins, count() AS events,
+            SELECT account_id, toDate(least(occurred_at, received_at), 'Asia/Tokyo') AS day, countIf(type = 'login') AS logins, count() AS events,
                    uniqExactIf(user_id, user_id != '' AND type IN ('login', 'feature')) AS active_users
             FROM events
             WHERE account_id IN (SELECT account_id FROM accounts WHERE timezone = 'Asia/Tokyo')
@@ -131,11 +187,102 @@ async fn nothing_is_missing_and_nothing_doubled(place: &Place, truth: &Truth) ->
     .await
 }
 
+/// The newest row of each account, all rows of a midnight amid the past, and all days are what the raw
+/// events say.
+async fn the_proof_holds(place: &Place, truth: &Truth) -> anyhow::Result<()> {
+    wait_for("every account's past", LONG, || async {
+        let missing = place.count(NOT_STATED).await?;
+        ensure!(
+            missing == 0,
+            "{missing} rows of midnights are missing or out of date"
+        );
+        Ok(Some(()))
+    })
+    .await?;
+    let amid = place.query("SELECT formatDateTime(today() - 45, '%FT00:00:00Z')");
+    let amid = amid.await?;
+    let days = place.count("SELECT count() FROM account_daily WHERE events > 0");
+    let days = days.await?;
+    for rows in [&["--all"][..], &["--all", "--at", &amid]] {
+        let (output, report) = answer(place, "verify", rows).await?;
+        assert_eq!(report["differences"], Value::Array(Vec::new()), "{rows:?}");
+        assert_eq!(output.status.code(), Some(0), "{rows:?}: {}", told(&output));
+        assert_eq!(report["accounts"], truth.accounts, "{rows:?}");
+        assert_eq!(report["of_another_model"], 0, "{rows:?}");
+        assert!(report["days"].as_i64() >= Some(days.max(1)), "{rows:?}: {report}");
+        let is_newest = rows.len() == 1;
+        let evaluations = report["evaluations"].as_u64().unwrap_or_default() as usize;
+        // Not everyone was there at the midnight.
+        let least = if is_newest {
+            truth.accounts
+        } else {
+            truth.accounts / 2
+        };
+        assert!(evaluations >= least, "{rows:?}: {report}");
+    }
+    Ok(())
+}
+
+/// One stored number is made another, and the proof names it.
+async fn a_number_that_was_tampered_with_is_named(place: &Place) -> anyhow::Result<()> {
+    let row = place
+        .query("SELECT account_id, evaluated_at, logins_28d FROM account_metrics WHERE is_daily ORDER BY evaluated_at DESC, account_id LIMIT 1")
+        .await?;
+    let row: Vec<&str> = row.split('\t').collect();
+    let [account_id, evaluated_at, logins] = row[..] else {
+        anyhow::bail!("no row of a midnight: {row:?}")
+    };
+    let logins: i64 = logins.parse()?;
+    place
+        .query(&format!(
+            "INSERT INTO metrics_versions
+             SELECT * REPLACE (toUInt64(version + 1000000) AS version, toUInt32(logins_28d + 3) AS logins_28d)
+             FROM metrics_versions FINAL WHERE account_id = '{account_id}' AND evaluated_at = '{evaluated_at}'"
+        ))
+        .await?;
+    let at = format!("{}Z", evaluated_at.replace(' ', "T"));
+    let (output, report) = answer(place, "verify", &["--all", "--at", &at]).await?;
+    assert_eq!(output.status.code(), Some(1), "{report}");
+    let difference = serde_json::json!([{
+        "account_id": account_id, "table": "account_metrics", "at": at,
+        "column": "logins_28d", "stored": logins + 3, "recomputed": logins
+    }]);
+    assert_eq!(report["differences"], difference);
+    Ok(())
+}
+
+/// Held against the past that landed, the rules in force speak of those who left before they do.
+async fn the_rules_catch_those_who_leave(place: &Place, truth: &Truth) -> anyhow::Result<()> {
+    let (output, table) = answer(place, "backtest", &[]).await?;
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    assert_eq!(table["accounts"], truth.accounts);
+    let rules = table["rules"].as_array().context("no rules")?;
+    let named: Vec<&str> = rules.iter().filter_map(|row| row["rule"].as_str()).collect();
+    let model = health::Model::new(health::HealthConfig::default())?;
+    let shipped: Vec<&str> = model.rules().map(|(name, _)| name).collect();
+    assert_eq!(named, shipped);
+    assert!(
+        named.contains(&"silence") && named.contains(&"promoter"),
+        "{named:?}"
+    );
+    let churned = table["churned"].as_u64().context("no count of those who left")?;
+    assert!(churned as usize >= truth.churned.max(1), "{table}");
+    let together = table["together"].as_array().context("no row of all rules")?;
+    let at_risk = together.iter().find(|row| row["kind"] == "at_risk");
+    let at_risk = at_risk.context("no row of all risks")?;
+    assert!(
+        at_risk["caught"].as_u64() >= Some(churned.div_ceil(2)),
+        "{at_risk}"
+    );
+    assert!(at_risk["lead_days_median"].as_f64() > Some(7.0), "{at_risk}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn events_become_scores_and_a_signed_webhook_and_survive_being_killed() -> anyhow::Result<()> {
     let hooks = free_port();
     let mut receiver = Receiver::start(hooks).await?;
-    let place = Place::new(&with_destination(hooks))?;
+    let place = Place::new(&configuration(hooks).await?)?;
     let until = until();
 
     // Killed twice while the history comes in, the second time in the middle of what it makes up for.
@@ -213,6 +360,11 @@ async fn events_become_scores_and_a_signed_webhook_and_survive_being_killed() ->
     })
     .await?;
     nothing_is_missing_and_nothing_doubled(&place, &truth).await?;
+
+    // All that is stored follows from the raw events, and what does not is found out.
+    the_proof_holds(&place, &truth).await?;
+    the_rules_catch_those_who_leave(&place, &truth).await?;
+    a_number_that_was_tampered_with_is_named(&place).await?;
 
     // Ctrl-C ends it within five seconds, cleanly.
     let begun = std::time::Instant::now();

@@ -2,6 +2,10 @@
 //! webhook, and nothing is lost or doubled when it is killed.
 
 mod clients;
+mod collector;
 mod faults;
+mod import;
 mod life;
+mod rebuild;
+mod rejected;
 mod servers;

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -38,10 +39,32 @@ pub fn mimamori() -> PathBuf {
     command
 }
 
-/// A port that was free a moment ago.
+/// Below those that the system gives to outgoing connections, which would take a free one meanwhile.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// A port that was free a moment ago, and that no other test of this process was told of.
 pub fn free_port() -> u16 {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    probe.local_addr().expect("a bound socket has an address").port()
+    free_ports(1)
+}
+
+/// The first of this many ports in a row, each as [`free_port`] gives one.
+pub fn free_ports(count: u16) -> u16 {
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let all = u32::from(PORTS.end - PORTS.start);
+    // Processes that run side by side begin far from each other.
+    let first = std::process::id().wrapping_mul(7_919);
+    for _ in 0..all {
+        let told = TOLD.fetch_add(u32::from(count), Ordering::Relaxed);
+        let place = first.wrapping_add(told) % all;
+        let port = PORTS.start + u16::try_from(place).expect("less than the ports are");
+        let row: Result<Vec<_>, _> = (port..port + count)
+            .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)))
+            .collect();
+        if row.is_ok() && port + count <= PORTS.end {
+            return port;
+        }
+    }
+    panic!("no {count} ports in a row are free in {PORTS:?}");
 }
 
 /// Asks until there is an answer; an error counts as not yet.

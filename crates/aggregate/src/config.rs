@@ -30,7 +30,7 @@ pub struct Config {
     /// … or when nothing has come for this long, in seconds; and an account to which older events
     /// come is not alerted about before they have ended for as long. Default 10.
     pub quiet_after_seconds: i64,
-    /// While the ingest role is more than so many records behind, nobody is alerted about: what looks
+    /// While the ingest role is more than so many records behind, no absence is alerted about: what looks
     /// like silence may be on its way. Default 10000.
     pub ingest_lag_records: i64,
     /// The same for the records of a partition that this worker has not read yet. Default 1000.
@@ -38,8 +38,24 @@ pub struct Config {
     /// Ids of events that a partition remembers before it forgets those that are older than
     /// `health.remember_ids_hours`; 16 bytes each. Default 500000.
     pub remember_ids: usize,
+    /// Whether every id that is not remembered is looked up in ClickHouse before its event counts, not
+    /// only those of events that occurred before what is remembered. It takes senders that use an id
+    /// again for another time after `health.remember_ids_hours`; each event then costs a look-up. Default
+    /// false.
+    pub look_up_every_id: bool,
     /// Records taken from the queue at a time at most. Default 20000.
     pub batch_records: usize,
+    /// How far back an account's daily rows are stated again when late events come, in days. Default
+    /// 800.
+    pub history_days: i64,
+    /// Accounts whose histories are read from ClickHouse at a time. Default 100.
+    pub history_accounts: usize,
+    /// Accounts that `mimamori rebuild` makes anew before it notes how far it is. Default 200.
+    pub rebuild_accounts: usize,
+    /// Tasks among which it shares them. Default 4.
+    pub rebuild_tasks: usize,
+    /// How often the usual stickiness of each segment is taken anew, in seconds. Default 3600.
+    pub segments_seconds: i64,
     /// How long a stop may take to write what is held, in milliseconds. Default 3000.
     pub stop_within_ms: u64,
 }
@@ -61,7 +77,13 @@ impl Default for Config {
             ingest_lag_records: 10_000,
             lag_records: 1_000,
             remember_ids: 500_000,
+            look_up_every_id: false,
             batch_records: 20_000,
+            history_days: 800,
+            history_accounts: 100,
+            rebuild_accounts: 200,
+            rebuild_tasks: 4,
+            segments_seconds: 3_600,
             stop_within_ms: 3_000,
         }
     }
@@ -70,7 +92,7 @@ impl Default for Config {
 impl Config {
     /// What is wrong, and what would be right; `None` when all is well.
     pub fn problem(&self) -> Option<String> {
-        let at_least_one: [(&str, i64); 9] = [
+        let at_least_one: [(&str, i64); 14] = [
             ("partitions", i64::from(self.partitions)),
             ("land_after_ms", self.land_after_ms),
             ("land_rows", self.land_rows as i64),
@@ -79,6 +101,11 @@ impl Config {
             ("sweep_seconds", self.sweep_seconds),
             ("evaluation_rows", self.evaluation_rows as i64),
             ("live_within_seconds", self.live_within_seconds),
+            ("history_days", self.history_days),
+            ("history_accounts", self.history_accounts as i64),
+            ("rebuild_accounts", self.rebuild_accounts as i64),
+            ("rebuild_tasks", self.rebuild_tasks as i64),
+            ("segments_seconds", self.segments_seconds),
             ("batch_records", self.batch_records as i64),
         ];
         let (name, value) = at_least_one.into_iter().find(|(_, value)| *value < 1)?;

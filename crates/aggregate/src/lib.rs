@@ -7,21 +7,32 @@
 //! Kafka) and from what a new owner does: it begins at the checkpoint, folds what lies above each
 //! account's offset, and inserts only what has not landed.
 //!
-//! - `partition` keeps the accounts of one partition and decides, without IO, what is
-//!   folded, evaluated and due;
-//! - `recover` reads a partition's past, `outlet` writes what it found, `upstream` says whether events
-//!   are still on their way, `worker` turns the wheel.
+//! - [`Core`] is the whole of it as a state machine without IO: what comes in, what is to be done next;
+//!   `partition` keeps the accounts of one partition and decides what is folded, evaluated and due;
+//! - `worker` turns the wheel, `outlet` does what the core wants done, `upstream` says whether events
+//!   are still on their way.
 
+mod action;
 mod config;
+mod continuity;
+mod core;
+mod history;
 mod metrics;
 mod outlet;
 mod partition;
-mod recover;
+pub mod planted;
+mod rebuild;
 mod rows;
 mod upstream;
 mod worker;
 
+pub use crate::core::{Core, CoreError, Incoming, Outlook};
+pub use action::{Action, Answer, Insert, Rows, SetAside};
 pub use config::Config;
+pub use history::Lives;
+pub use metrics::Metrics;
+pub use partition::{History, HistoryRequest};
+pub use rebuild::{RebuildError, RebuildOptions, RebuildPlan, RebuildWiring, Rebuilding, Rebuilt};
 pub use upstream::UpstreamConfig;
 pub use worker::{Error, Wiring, run};
 

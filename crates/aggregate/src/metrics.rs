@@ -5,13 +5,16 @@ use prometheus::{
 
 /// What the worker tells about itself.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     pub(crate) events: IntCounter,
     pub(crate) duplicates: IntCounter,
+    pub(crate) replayed: IntCounter,
     pub(crate) undecodable: IntCounter,
+    pub(crate) poison: IntCounter,
     pub(crate) too_late: IntCounter,
     pub(crate) late_lookups: IntCounter,
     pub(crate) evaluations: IntCounter,
+    pub(crate) histories: IntCounter,
     pub(crate) alerts: IntCounterVec,
     pub(crate) accounts: IntGauge,
     pub(crate) held: IntGauge,
@@ -21,12 +24,24 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
+    /// Declares them.
+    ///
+    /// # Errors
+    /// They are declared already.
+    pub fn register(registry: &Registry) -> Result<Metrics, prometheus::Error> {
         let metrics = Metrics {
             events: IntCounter::new("mimamori_aggregate_events_total", "Events folded into accounts")?,
             duplicates: IntCounter::new(
                 "mimamori_aggregate_duplicates_total",
                 "Events whose id the account had had before",
+            )?,
+            replayed: IntCounter::new(
+                "mimamori_aggregate_replayed_total",
+                "Records read again after a restart that their account's state had in it already",
+            )?,
+            poison: IntCounter::new(
+                "mimamori_aggregate_poison_total",
+                "Events that made folding fail and went to mimamori.rejected",
             )?,
             undecodable: IntCounter::new(
                 "mimamori_aggregate_undecodable_total",
@@ -41,6 +56,10 @@ impl Metrics {
                 "Events that had to be looked up in ClickHouse because their ids are no longer remembered",
             )?,
             evaluations: IntCounter::new("mimamori_aggregate_evaluations_total", "Evaluations of accounts")?,
+            histories: IntCounter::new(
+                "mimamori_aggregate_histories_total",
+                "Accounts whose daily rows were stated from the landed events",
+            )?,
             alerts: IntCounterVec::new(
                 Opts::new(
                     "mimamori_alerts_total",
@@ -51,7 +70,7 @@ impl Metrics {
             accounts: IntGauge::new("mimamori_aggregate_accounts", "Accounts held in memory")?,
             held: IntGauge::new(
                 "mimamori_aggregate_alerts_held",
-                "1 while nobody is alerted about because the ingest role is behind",
+                "1 while no absence is alerted about because the ingest role is behind",
             )?,
             watermark: IntGaugeVec::new(
                 Opts::new(
@@ -77,10 +96,13 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.events.clone()))?;
         registry.register(Box::new(metrics.duplicates.clone()))?;
+        registry.register(Box::new(metrics.replayed.clone()))?;
+        registry.register(Box::new(metrics.poison.clone()))?;
         registry.register(Box::new(metrics.undecodable.clone()))?;
         registry.register(Box::new(metrics.too_late.clone()))?;
         registry.register(Box::new(metrics.late_lookups.clone()))?;
         registry.register(Box::new(metrics.evaluations.clone()))?;
+        registry.register(Box::new(metrics.histories.clone()))?;
         registry.register(Box::new(metrics.alerts.clone()))?;
         registry.register(Box::new(metrics.accounts.clone()))?;
         registry.register(Box::new(metrics.held.clone()))?;

@@ -4,22 +4,40 @@
 //! Two rules decide when an evaluation speaks of now. The partition must be *live*: its newest event
 //! is recent, or it has been read to the end and nothing has come for a while. And the account must
 //! not be receiving history: after an event that is older than that, its alerts wait until no more
-//! such events have come for a while. Before a partition is live its accounts are evaluated at each
-//! midnight that its events pass, so that history gets a score a day.
+//! such events have come for a while.
+//!
+//! Each account has a row of each midnight (UTC). While its events come in order the row is evaluated as
+//! midnight passes; otherwise, and for history that is loaded, it is asked for ([`HistoryRequest`]) and
+//! made from the landed events. Until a history that was never stated is there, nobody is alerted.
+
+mod past;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use event::Event;
-use health::{Account, AlertChange, Evaluation, Mode, Model, Recall, Stage, Tier};
-use store::{AccountRow, DailyRow, DayBounds, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
+use health::{Account, AlertChange, Evaluation, Mode, Model, Recall, SegmentBaselines, Stage, Tier};
+use store::{AccountRow, DailyRow, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
+use tracing::error;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::config::Config;
+use crate::planted::{self, Bug};
 use crate::rows;
 
+pub(crate) use past::Recount;
+pub use past::{History, HistoryRequest};
+
 const DAY_MS: i64 = 86_400_000;
+
+/// Accounts without an event since their last row that are looked at at a time. All of them are due at
+/// midnight and when the partition was taken over; meanwhile events must not wait.
+const SWEPT_AT_A_TIME: usize = 100;
+
+/// When an account is looked at again whose days are to be counted anew.
+const COUNTED_ANEW_WITHIN_MS: i64 = 500;
 
 /// Bits of a version below the epoch.
 pub(crate) const COUNTER_BITS: u32 = 40;
@@ -38,13 +56,21 @@ struct Entry {
     /// When the newest event of now since the last evaluation was received; 0 when there was none.
     received_at: i64,
     evaluated_at: i64,
-    /// Until when alerts wait because history is coming in.
-    settles_at: i64,
+    /// When the newest event came that was of the past; its alerts and its history wait until no more
+    /// of them can be on their way.
+    old_event_at: i64,
     /// When the account is next looked at; what the timers hold besides is stale.
     due: i64,
+    /// Whether an event of now has come since its last row.
+    is_hurried: bool,
     written_at: i64,
     written_print: u64,
+    /// Whether its history is being stated.
+    is_history_asked: bool,
 }
+
+/// Places of accounts by when they are next looked at, the earliest first.
+type Timers = BinaryHeap<Reverse<(i64, usize)>>;
 
 /// What waits to be written, besides the states.
 #[derive(Default)]
@@ -52,6 +78,8 @@ pub(crate) struct Waiting {
     pub(crate) events: Vec<EventRow>,
     pub(crate) metrics: Vec<MetricsRow>,
     pub(crate) scores: Vec<ScoresRow>,
+    /// Days of histories.
+    pub(crate) daily: Vec<DailyRow>,
 }
 
 /// What a checkpoint saves.
@@ -61,18 +89,6 @@ pub(crate) struct Unsaved {
     pub(crate) daily: Vec<DailyRow>,
     pub(crate) accounts: Vec<AccountRow>,
     pub(crate) users: Vec<UserRow>,
-    /// Days that the accounts do not keep any more: their numbers are to be counted from the landed
-    /// events, and written with these versions.
-    pub(crate) days_to_count: Vec<(DayBounds, u64)>,
-}
-
-/// An account whose kept days are to be counted anew, from the events since `from` up to its offset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Recount {
-    pub(crate) place: usize,
-    pub(crate) account_id: String,
-    pub(crate) from: i64,
-    pub(crate) offset: i64,
 }
 
 /// How a record was taken.
@@ -102,8 +118,11 @@ pub(crate) struct Partition {
     landed: BTreeSet<i64>,
     index: HashMap<Arc<str>, usize>,
     entries: Vec<Entry>,
-    timers: BinaryHeap<Reverse<(i64, usize)>>,
-    unsaved: Vec<usize>,
+    /// When the accounts are next looked at that an event of now has changed since their last row …
+    hurried: Timers,
+    /// … and the others.
+    swept: Timers,
+    unsaved: BTreeSet<usize>,
     alerting: Vec<usize>,
     /// Ids remembered over all accounts, and at how many the older ones are forgotten.
     remembered: usize,
@@ -111,6 +130,14 @@ pub(crate) struct Partition {
     /// Account and id of each event that waits to land.
     unlanded: HashSet<u128>,
     pub(crate) waiting: Waiting,
+    /// When the newest event came that was of the past.
+    old_event_at: i64,
+    /// When all that was on its way had been taken, as far as could be seen.
+    caught_up_at: i64,
+    /// What is usual in each segment.
+    segments: Arc<SegmentBaselines>,
+    /// Accounts whose history may have to be stated.
+    histories: BTreeSet<usize>,
     /// Whether anything was taken since the last checkpoint.
     pub(crate) is_moved: bool,
 }
@@ -146,13 +173,18 @@ impl Partition {
             landed: past.landed,
             index: HashMap::with_capacity(past.accounts.len()),
             entries: Vec::with_capacity(past.accounts.len()),
-            timers: BinaryHeap::with_capacity(past.accounts.len()),
-            unsaved: Vec::new(),
+            hurried: Timers::new(),
+            swept: Timers::with_capacity(past.accounts.len()),
+            unsaved: BTreeSet::new(),
             alerting: Vec::new(),
             remembered,
             forget_at,
             unlanded: HashSet::new(),
             waiting: Waiting::default(),
+            old_event_at: i64::MIN / 2,
+            caught_up_at: i64::MIN,
+            segments: Arc::default(),
+            histories: BTreeSet::new(),
             is_moved: false,
         };
         for account in past.accounts {
@@ -160,8 +192,11 @@ impl Partition {
             if !partition.entries[place].account.outbox().is_empty() {
                 partition.alerting.push(place);
             }
-            if partition.entries[place].account.must_recount() {
+            if partition.entries[place].must_count_anew() {
                 partition.mark_unsaved(place);
+            }
+            if partition.entries[place].account.history_from(now).is_some() {
+                partition.histories.insert(place);
             }
         }
         partition
@@ -192,8 +227,15 @@ impl Partition {
             return false;
         };
         let account = &self.entries[*place].account;
-        offset > account.offset()
-            && account.recall(event) == Recall::Forgotten
+        if offset <= account.offset() {
+            return false;
+        }
+        let may_be_a_repeat = match account.recall(event) {
+            Recall::Known => false,
+            Recall::New => self.config.look_up_every_id,
+            Recall::Forgotten => true,
+        };
+        may_be_a_repeat
             && !self
                 .unlanded
                 .contains(&identity(&event.account_id, &event.event_id))
@@ -205,7 +247,11 @@ impl Partition {
         self.next_offset = offset + 1;
         self.taken_at = now;
         self.is_moved = true;
-        self.pass_midnights(event.occurred_at.min(now), now);
+        if planted::is(Bug::Poison) && event.name == "planted.panic" {
+            panic!("planted");
+        }
+        let happened_at = event.happened_at();
+        self.watermark = Some(self.watermark.map_or(happened_at, |mark| mark.max(happened_at)));
         let place = match self.index.get(event.account_id.as_str()) {
             Some(place) => *place,
             None => self.add(Account::new(&event.account_id), now),
@@ -216,27 +262,42 @@ impl Partition {
             return Taken::Replayed;
         }
         let is_known = match entry.account.recall(&event) {
-            Recall::New => false,
+            Recall::New if !self.config.look_up_every_id => false,
             Recall::Known => true,
-            Recall::Forgotten => was_seen || self.unlanded.contains(&identity),
+            Recall::New | Recall::Forgotten => was_seen || self.unlanded.contains(&identity),
         };
         if is_known {
             entry.account.pass(offset);
             return Taken::Duplicate;
         }
 
+        let is_old = now - happened_at > self.config.live_within_seconds * 1000;
+        if !is_old {
+            self.pass_midnights(place, happened_at, now);
+        }
+        self.write_days_let_go_by(place, happened_at, now);
+        let entry = &mut self.entries[place];
         let remembered = entry.account.remembered_ids();
         let folded = entry.account.fold(&event, offset, &self.model);
         self.remembered = self.remembered + entry.account.remembered_ids() - remembered;
         entry.changed_days.insert(folded.day);
         entry.changed_users.extend(folded.user);
-        if now - event.occurred_at > self.config.live_within_seconds * 1000 {
-            entry.settles_at = now + self.config.quiet_after_seconds * 1000;
+        let due = now.max(entry.evaluated_at + self.config.evaluate_after_ms);
+        if is_old {
+            entry.old_event_at = now;
+            self.old_event_at = now;
+            self.schedule(place, due);
         } else {
             entry.received_at = entry.received_at.max(event.received_at);
+            if std::mem::replace(&mut entry.is_hurried, true) {
+                self.schedule(place, due);
+            } else {
+                self.schedule_anew(place, due);
+            }
         }
-        let due = now.max(entry.evaluated_at + self.config.evaluate_after_ms);
-        self.schedule(place, due);
+        if self.entries[place].account.history_from(now).is_some() {
+            self.histories.insert(place);
+        }
         self.mark_unsaved(place);
         if !self.landed.remove(&offset) {
             self.unlanded.insert(identity);
@@ -274,9 +335,10 @@ impl Partition {
         self.unlanded.clear();
     }
 
-    /// Evaluates the accounts that are due, `most` of them at most; returns how many were and tells
-    /// `observe` of each how long its newest event waited, in milliseconds. While alerts are `held`,
-    /// because events may be on their way that are not here yet, nobody is alerted about.
+    /// Evaluates the accounts that are due, first `most` at most of those that have had an event of now,
+    /// then as many of the others, but no more than [`SWEPT_AT_A_TIME`]; returns how many were and tells `observe` of each how long its newest
+    /// event waited, in milliseconds. While alerts are `held`, because events may be on their way that
+    /// are not here yet, no absence is alerted about.
     pub(crate) fn evaluate_due(
         &mut self,
         now: i64,
@@ -285,30 +347,55 @@ impl Partition {
         held: bool,
         mut observe: impl FnMut(i64),
     ) -> usize {
+        if !held {
+            self.caught_up_at = now;
+        }
         if !self.is_live(now, caught_up && !held) {
             return 0;
         }
-        let mode = if held { Mode::Replay } else { Mode::Live };
-        let mut evaluated = 0;
-        while evaluated < most
-            && let Some(Reverse((due, place))) = self.timers.peek().copied()
-            && due <= now
-        {
-            self.timers.pop();
-            if self.entries[place].due != due {
+        let mode = if held { Mode::Lagging } else { Mode::Live };
+        let (mut hurried, mut swept) = (0, 0);
+        loop {
+            let place = if hurried < most
+                && let Some(place) = pop_due(&mut self.hurried, &self.entries, now)
+            {
+                hurried += 1;
+                place
+            } else if swept < most.min(SWEPT_AT_A_TIME)
+                && let Some(place) = pop_due(&mut self.swept, &self.entries, now)
+            {
+                swept += 1;
+                place
+            } else {
+                break;
+            };
+            if self.entries[place].must_count_anew() {
+                // Its days will be counted at the next checkpoint.
+                self.schedule_anew(place, now + COUNTED_ANEW_WITHIN_MS);
                 continue;
             }
             let received_at = self.entries[place].received_at;
             if received_at > 0 {
                 observe((now - received_at).max(0));
             }
-            self.evaluate(place, now, now, mode);
+            let evaluation = AssertUnwindSafe(|| {
+                self.pass_midnights(place, now, now);
+                self.evaluate(place, now, now, mode);
+            });
+            if std::panic::catch_unwind(evaluation).is_err() {
+                // A fault of ours must not keep the other accounts from being looked at.
+                let account_id = self.entries[place].account.account_id();
+                error!(
+                    account_id,
+                    "the account cannot be evaluated; it is tried again at the next sweep"
+                );
+                self.schedule_anew(place, now + self.config.sweep_seconds * 1000);
+            }
             if held {
                 self.schedule(place, now + self.config.quiet_after_seconds * 1000);
             }
-            evaluated += 1;
         }
-        evaluated
+        hurried + swept
     }
 
     /// Accounts with something to send; their states have to be saved before it is sent.
@@ -344,121 +431,96 @@ impl Partition {
         self.mark_unsaved(place);
     }
 
-    /// The accounts whose days were counted in a time zone that turned out not to be theirs.
-    pub(crate) fn recounts(&self) -> Vec<Recount> {
-        let wrong = self
-            .unsaved
-            .iter()
-            .filter(|place| self.entries[**place].account.must_recount());
-        let recount = |place: &usize| {
-            let account = &self.entries[*place].account;
-            let (_, newest) = account.life(&self.model)?;
-            let (from, _) = account.day_bounds(newest - health::KEPT_DAYS, &self.model);
-            let account_id = account.account_id().to_string();
-            Some(Recount {
-                place: *place,
-                account_id,
-                from,
-                offset: account.offset(),
-            })
-        };
-        wrong.filter_map(recount).collect()
-    }
-
-    /// Counts the kept days of an account anew from its landed events, those of [`Recount`]; all days
-    /// of its life are written again.
-    pub(crate) fn recount(&mut self, place: usize, events: &[Event]) {
-        let entry = &mut self.entries[place];
-        entry.account.recount(events, &self.model);
-        if let Some((first, last)) = entry.account.life(&self.model) {
-            // A day may have lost its events to the one before or after it.
-            entry.changed_days.extend(first - 1..=last + 1);
-        }
-        let due = entry.evaluated_at + self.config.evaluate_after_ms;
-        self.schedule(place, due);
-    }
-
     /// What changed since the last checkpoint. Whoever takes it must see it written.
-    pub(crate) fn take_unsaved(&mut self, now: i64) -> Unsaved {
-        let mut unsaved = Unsaved::default();
-        for place in std::mem::take(&mut self.unsaved) {
-            self.entries[place].is_unsaved = false;
-            let state = self.state(place, now);
-            let version = state.version;
-            let changed_days = std::mem::take(&mut self.entries[place].changed_days);
-            let changed_users = std::mem::take(&mut self.entries[place].changed_users);
-            let account = &self.entries[place].account;
-            let account_id = account.account_id();
-            for day in changed_days {
-                match account.daily(day) {
-                    Some(daily) => unsaved.daily.push(rows::daily(account_id, daily, version, now)),
-                    None => unsaved
-                        .days_to_count
-                        .push((rows::day_bounds(account, day, &self.model), version)),
-                }
-            }
-            for user in changed_users {
-                unsaved
-                    .users
-                    .push(rows::user(account_id, account.user(user), version, now));
-            }
-            let (stage, tier) = self.entries[place].standing.unwrap_or_else(|| {
-                let at = self.watermark.unwrap_or(now);
-                let metrics = account.metrics(at, &self.model);
-                (account.stage(&metrics, at), account.tier(&metrics, &self.model))
-            });
-            unsaved
-                .accounts
-                .push(rows::account(account, stage, tier, version, now));
-            unsaved.states.push(state);
+    pub(crate) fn take_unsaved(&mut self, now: i64, into: &mut Unsaved) {
+        let places: Vec<usize> = self.unsaved.iter().copied().collect();
+        for place in places {
+            self.save(place, now, into);
         }
-        unsaved
     }
 
-    /// Evaluates the accounts at each midnight (UTC) up to `occurred_at` that the partition passes,
-    /// unless they were evaluated shortly before or since: while it is live, the timers do that.
-    fn pass_midnights(&mut self, occurred_at: i64, now: i64) {
-        let Some(mark) = self.watermark else {
-            self.watermark = Some(occurred_at);
-            return;
-        };
-        if occurred_at <= mark {
+    /// What changed of an account since it was saved, if anything, to be written with its state.
+    pub(crate) fn save(&mut self, place: usize, now: i64, into: &mut Unsaved) {
+        if !std::mem::take(&mut self.entries[place].is_unsaved) {
             return;
         }
-        for day in mark.div_euclid(DAY_MS) + 1..=occurred_at.div_euclid(DAY_MS) {
-            let midnight = day * DAY_MS;
-            let long_before = midnight - self.config.sweep_seconds * 1000;
-            for place in 0..self.entries.len() {
-                if self.entries[place].evaluated_at < long_before {
-                    self.evaluate(place, midnight, now, Mode::Replay);
-                }
+        self.unsaved.remove(&place);
+        let state = self.state(place, now);
+        let version = state.version;
+        let changed_days = std::mem::take(&mut self.entries[place].changed_days);
+        let changed_users = std::mem::take(&mut self.entries[place].changed_users);
+        let account = &self.entries[place].account;
+        let account_id = account.account_id();
+        // The rows of days that the account does not keep in full come with its history.
+        for day in changed_days {
+            if let Some(daily) = account.daily(day) {
+                into.daily.push(rows::daily(account_id, daily, version, now));
+            } else if account.keeps_in_full(day) {
+                // Its events turned out to belong to the day before or after.
+                into.daily.push(rows::empty_day(account_id, day, version, now));
             }
         }
-        self.watermark = Some(occurred_at);
+        for user in changed_users {
+            into.users
+                .push(rows::user(account_id, account.user(user), version, now));
+        }
+        into.accounts
+            .push(rows::account(account, &self.model, version, now));
+        into.states.push(state);
+        if self.entries[place].must_count_anew() {
+            // It comes up again until its past is there.
+            self.mark_unsaved(place);
+        }
+    }
+
+    /// What is usual in each segment from now on.
+    pub(crate) fn judge_by(&mut self, segments: Arc<SegmentBaselines>) {
+        self.segments = segments;
     }
 
     /// Evaluates an account at `at`; `now` is the time on the wall.
     fn evaluate(&mut self, place: usize, at: i64, now: i64, mode: Mode) {
         let watermark = self.watermark.unwrap_or(at);
+        let settles_at = self.settles_at(place);
+        let is_settled = settles_at.is_some_and(|at| at <= now);
         let entry = &mut self.entries[place];
-        let settles_at = entry.settles_at;
-        let mode = if settles_at > now { Mode::Replay } else { mode };
-        let evaluation = entry.account.evaluate(at, mode, entry.received_at, &self.model);
-        entry.received_at = 0;
+        let is_replay = at != now;
+        let lacks_history = entry.is_history_asked || entry.account.history_from(now).is_some();
+        let mode = if is_settled && !lacks_history {
+            mode
+        } else {
+            Mode::Replay
+        };
+        // A sender's clock that is ahead of ours by a little must not bring events from the future.
+        let at = if is_replay {
+            at
+        } else {
+            at.max(entry.account.last_event_at().unwrap_or(at))
+        };
+        let received_at = if is_replay {
+            0
+        } else {
+            std::mem::take(&mut entry.received_at)
+        };
+        let evaluation = entry
+            .account
+            .evaluate(at, mode, received_at, &self.segments, &self.model);
         entry.evaluated_at = at;
         let has_alerts = !entry.account.outbox().is_empty();
         let standing = Some((evaluation.stage, evaluation.tier));
         let has_moved = evaluation.episodes_moved || standing != entry.standing;
         entry.standing = standing;
-        let is_replay = at != now;
         let print = fingerprint(&evaluation);
         let has_changed = print != entry.written_print;
         let is_daily_due = at - entry.written_at >= DAY_MS;
         let may_write = at - entry.written_at >= self.config.write_after_ms;
         let writes = is_replay || has_alerts || is_daily_due || (has_changed && may_write);
         let mut due = now + self.config.sweep_seconds * 1000;
-        if settles_at > now {
-            due = due.min(settles_at);
+        if !is_settled {
+            due = due.min(settles_at.unwrap_or(now + self.config.quiet_after_seconds * 1000));
+        }
+        if let Some(midnight) = entry.account.next_midnight().filter(|midnight| *midnight > now) {
+            due = due.min(midnight);
         }
         if writes {
             entry.written_at = at;
@@ -468,18 +530,12 @@ impl Partition {
         }
         // While history is read the timers stand still: the account stays due for the first look at now.
         if !is_replay {
+            entry.is_hurried &= has_changed && !writes;
             self.schedule_anew(place, due.max(now + 1));
         }
         if writes {
-            let version = self.version();
-            let account_id = self.entries[place].account.account_id();
-            self.waiting
-                .metrics
-                .push(rows::metrics(account_id, &evaluation, watermark, version));
-            let hash = self.model.hash();
-            self.waiting
-                .scores
-                .push(rows::scores(account_id, &evaluation, watermark, version, hash));
+            let offset = self.entries[place].account.offset();
+            self.write(place, &evaluation, offset, watermark);
         }
         if has_moved {
             self.mark_unsaved(place);
@@ -487,6 +543,23 @@ impl Partition {
         if has_alerts {
             self.alerting.push(place);
         }
+    }
+
+    /// Puts what an evaluation found with what waits to be written; it covers the events up to `offset`.
+    fn write(&mut self, place: usize, evaluation: &Evaluation, offset: i64, watermark: i64) {
+        let version = self.version();
+        let account_id = self.entries[place].account.account_id();
+        let coverage = rows::Coverage {
+            watermark,
+            cut_offset: offset,
+        };
+        self.waiting
+            .metrics
+            .push(rows::metrics(account_id, evaluation, coverage, version));
+        let hash = self.model.hash();
+        self.waiting
+            .scores
+            .push(rows::scores(account_id, evaluation, coverage, version, hash));
     }
 
     fn add(&mut self, account: Account, now: i64) -> usize {
@@ -500,10 +573,12 @@ impl Partition {
             standing: None,
             received_at: 0,
             evaluated_at: i64::MIN / 2,
-            settles_at: 0,
+            old_event_at: i64::MIN / 2,
             due: i64::MAX,
+            is_hurried: false,
             written_at: i64::MIN / 2,
             written_print: 0,
+            is_history_asked: false,
         });
         self.schedule(place, now);
         place
@@ -517,17 +592,43 @@ impl Partition {
     }
 
     fn schedule_anew(&mut self, place: usize, due: i64) {
-        self.entries[place].due = due;
-        self.timers.push(Reverse((due, place)));
+        let entry = &mut self.entries[place];
+        entry.due = due;
+        let timers = if entry.is_hurried {
+            &mut self.hurried
+        } else {
+            &mut self.swept
+        };
+        timers.push(Reverse((due, place)));
     }
 
     fn mark_unsaved(&mut self, place: usize) {
         let entry = &mut self.entries[place];
         if !entry.is_unsaved {
             entry.is_unsaved = true;
-            self.unsaved.push(place);
+            self.unsaved.insert(place);
         }
     }
+}
+
+impl Entry {
+    /// Whether the days were counted in another time zone, or the state is one of an older layout.
+    fn must_count_anew(&self) -> bool {
+        self.account.must_recount() || self.account.must_refold()
+    }
+}
+
+/// The account that is to be looked at first of those that are due.
+fn pop_due(timers: &mut Timers, entries: &[Entry], now: i64) -> Option<usize> {
+    while let Some(Reverse((due, place))) = timers.peek().copied()
+        && due <= now
+    {
+        timers.pop();
+        if entries[place].due == due {
+            return Some(place);
+        }
+    }
+    None
 }
 
 /// Stands for an event within a partition.

@@ -1,34 +1,30 @@
 //! The wheel: takes what the consumer hands over, folds it, and sees to what is due.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use event::Event;
-use health::{Model, StateError};
+use health::{Model, SegmentBaselines};
 use prometheus::Registry;
 use store::Store;
 use stream::{
-    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, EARLIEST, KafkaConfig,
+    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Membership,
     Producer, Record, StartFrom, consume, topics,
 };
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, MissedTickBehavior};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
+use crate::action::SetAside;
 use crate::config::Config;
+use crate::core::{Core, CoreError, Incoming, Outlook};
+use crate::history::{Ended, Histories};
 use crate::metrics::Metrics;
-use crate::partition::{Partition, Taken};
-use crate::recover::recover;
 use crate::upstream::{Upstream, UpstreamConfig};
 use crate::wall_ms;
 
 /// How often the worker looks at what is due when nothing comes in.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Accounts of one partition that are evaluated before the next look at the queue.
-const EVALUATED_AT_A_TIME: usize = 2_000;
 
 /// How often a worker that is far behind says so.
 const TELL_LAG_EVERY: Duration = Duration::from_secs(5);
@@ -42,33 +38,36 @@ pub enum Error {
     /// The configuration cannot be worked with.
     #[error("{0}")]
     Config(String),
-    /// The partition count of `mimamori.events` is not the one that the states were made with.
-    #[error(
-        "the states in ClickHouse were made with {found} partitions of {topic}, aggregate.partitions is {configured}: \
-         set it back, or rebuild the states",
-        topic = topics::EVENTS
-    )]
-    Partitions {
-        /// What the states were made with.
-        found: i32,
-        /// What is configured.
-        configured: i32,
-    },
+    /// What is saved cannot be gone on from.
+    #[error(transparent)]
+    Core(#[from] CoreError),
     /// Kafka cannot be used.
     #[error(transparent)]
     Stream(#[from] stream::Error),
     /// ClickHouse cannot be used.
     #[error(transparent)]
-    Store(#[from] store::Error),
-    /// A saved state cannot be read.
-    #[error(transparent)]
-    State(StateError),
+    Store(store::Error),
     /// The metrics are registered already.
     #[error("metrics of aggregate: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// A partition went to another worker in the middle of a write; the worker starts over.
-    #[error("partition {0} of {topic} is another worker's now", topic = topics::EVENTS)]
-    Fenced(i32),
+    /// The log lost what had landed from it.
+    #[error(
+        "offset {offset} of partition {partition} of {topic} does not hold the event that landed from there: the log \
+         lost its end, or is another one; run `mimamori rebuild`",
+        topic = topics::EVENTS
+    )]
+    AnotherLog {
+        /// The partition.
+        partition: i32,
+        /// The offset of what landed last.
+        offset: i64,
+    },
+    /// What a rebuild has not come to yet cannot be relied on.
+    #[error("a rebuild is not finished: run `mimamori rebuild` again, it goes on where it stood")]
+    Rebuilding,
+    /// A partition went to another worker in the middle of something; the worker starts over.
+    #[error("a partition of {topic} is another worker's now", topic = topics::EVENTS)]
+    Fenced,
     /// A write did not end within the time that a stop has; it is done again at the next start.
     #[error("stopped before everything was written; it will be at the next start")]
     Interrupted,
@@ -86,28 +85,56 @@ pub struct Wiring {
     pub model: Arc<Model>,
     /// Where metrics are declared.
     pub registry: Registry,
-    /// Set to true while the worker takes part.
-    pub ready: watch::Sender<bool>,
+    /// What the worker says of its part in its group.
+    pub membership: watch::Sender<Membership>,
     /// Becomes true when the worker is to stop.
     pub shutdown: watch::Receiver<bool>,
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        match error {
+            store::Error::Fenced { .. } => Error::Fenced,
+            error => Error::Store(error),
+        }
+    }
+}
+
+/// The partitions that the worker writes for.
+#[derive(Clone)]
+pub(crate) struct Held {
+    numbers: Arc<Mutex<BTreeSet<i32>>>,
+    handle: ConsumerHandle,
+}
+
+impl Held {
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<i32>)) {
+        change(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether nothing of them is another worker's.
+    pub(crate) fn are_ours(&self) -> bool {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.iter().all(|number| self.handle.is_owned(*number))
+    }
 }
 
 pub(crate) struct Worker {
     pub(crate) config: Arc<Config>,
     model: Arc<Model>,
+    core: Core,
+    /// Takes nothing any more once a partition is another worker's.
     pub(crate) store: Store,
+    pub(crate) held: Held,
     pub(crate) handle: ConsumerHandle,
+    pub(crate) kafka: KafkaConfig,
     pub(crate) producer: Producer,
-    pub(crate) metrics: Metrics,
     pub(crate) shutdown: watch::Receiver<bool>,
-    pub(crate) partitions: BTreeMap<i32, Partition>,
-    pub(crate) landed_at: Instant,
-    pub(crate) evaluations_written_at: Instant,
-    pub(crate) checkpointed_at: Instant,
     told_lag_at: Instant,
     upstream: Upstream,
-    pub(crate) token_base: i64,
-    pub(crate) tokens: Arc<AtomicU64>,
+    histories: Histories,
+    segments: Arc<SegmentBaselines>,
+    segments_read_at: Option<Instant>,
 }
 
 /// Runs the worker until `wiring.shutdown` says stop, and saves what it holds.
@@ -121,54 +148,95 @@ pub fn run(config: Config, wiring: Wiring) -> Pin<Box<dyn Future<Output = Result
     Box::pin(run_until_stopped(config, wiring))
 }
 
+/// Nobody folds while a rebuild is not finished.
+pub(crate) async fn no_rebuild_stands(store: &Store) -> Result<(), Error> {
+    match store.unfinished_rebuild().await? {
+        Some(_) => Err(Error::Rebuilding),
+        None => Ok(()),
+    }
+}
+
 async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> {
     if let Some(problem) = config.problem() {
         return Err(Error::Config(problem));
     }
+    no_rebuild_stands(&wiring.store).await?;
     if let Some(found) = wiring.store.checkpointed_partitions().await?
         && found != config.partitions
     {
-        return Err(Error::Partitions {
-            found,
-            configured: config.partitions,
-        });
+        let configured = config.partitions;
+        return Err(CoreError::Partitions { found, configured }.into());
     }
     let config = Arc::new(config);
     let metrics = Metrics::register(&wiring.registry)?;
     let consumer_metrics = ConsumerMetrics::register(&wiring.registry, "aggregate")?;
     let producer = Producer::new(&wiring.kafka)?;
-    let tokens = Arc::new(AtomicU64::new(0));
     let upstream = Upstream::watch(&config, &wiring, metrics.clone())?;
+    let mut poison: BTreeMap<(i32, i64), String> = BTreeMap::new();
     loop {
         let mut options = ConsumerOptions::new(&config.group, topics::EVENTS, StartFrom::Asked);
         options.batch_wait = Duration::from_millis(10);
         let (handle, events) = consume(&wiring.kafka, options, consumer_metrics.clone())?;
-        let now = Instant::now();
+        let held = Held {
+            numbers: Arc::default(),
+            handle: handle.clone(),
+        };
+        let fence = held.clone();
+        let core = Core::new(
+            Arc::clone(&config),
+            Arc::clone(&wiring.model),
+            metrics.clone(),
+            uuid::Uuid::new_v4().simple().to_string(),
+            poison.clone(),
+            wall_ms(),
+        );
         let mut worker = Worker {
             config: Arc::clone(&config),
             model: Arc::clone(&wiring.model),
-            store: wiring.store.clone(),
+            core,
+            store: wiring.store.fenced_by(Arc::new(move || fence.are_ours())),
+            held,
             handle: handle.clone(),
+            kafka: wiring.kafka.clone(),
             producer: producer.clone(),
-            metrics: metrics.clone(),
             shutdown: wiring.shutdown.clone(),
-            partitions: BTreeMap::new(),
-            landed_at: now,
-            evaluations_written_at: now,
-            checkpointed_at: now,
-            told_lag_at: now,
+            told_lag_at: Instant::now(),
             upstream: upstream.clone(),
-            token_base: wall_ms(),
-            tokens: Arc::clone(&tokens),
+            histories: Histories::default(),
+            segments: Arc::default(),
+            segments_read_at: None,
         };
-        let ended = worker.turn(events, &wiring.ready).await;
-        wiring.ready.send_replace(false);
+        let ended = worker.turn(events, &wiring.membership).await;
+        wiring.membership.send_replace(Membership::Away);
+        // What was sent and not answered may still arrive; the next owner is to read it. Should that take
+        // longer than a stop may, the rows collapse.
+        let stop_within = Duration::from_millis(config.stop_within_ms);
+        let stopped = async {
+            let mut shutdown = wiring.shutdown.clone();
+            stop_asked(&mut shutdown).await;
+            tokio::time::sleep(stop_within).await;
+        };
+        tokio::select! {
+            () = worker.store.inserts_ended() => {}
+            () = stopped => {}
+        }
         drop(worker);
         handle.shutdown().await;
         match ended {
-            Err(Error::Fenced(partition)) => {
-                warn!(partition, "fenced, starting over");
+            Err(Error::Fenced) => {
+                warn!("a partition is another worker's now, starting over");
                 tokio::time::sleep(REJOIN_AFTER).await;
+            }
+            Err(Error::Core(CoreError::Poison {
+                number,
+                offset,
+                detail,
+            })) => {
+                error!(
+                    partition = number,
+                    offset, detail, "an event makes folding fail, starting over without it"
+                );
+                poison.insert((number, offset), detail);
             }
             Err(Error::Interrupted) => {
                 warn!("stopped before everything was written; it will be at the next start");
@@ -183,7 +251,11 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
 }
 
 impl Worker {
-    async fn turn(&mut self, mut events: ConsumerEvents, ready: &watch::Sender<bool>) -> Result<(), Error> {
+    async fn turn(
+        &mut self,
+        mut events: ConsumerEvents,
+        membership: &watch::Sender<Membership>,
+    ) -> Result<(), Error> {
         let mut shutdown = self.shutdown.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -202,10 +274,24 @@ impl Worker {
             };
             let mut next = happened;
             while let Some(event) = next.take() {
-                next = self.handle_event(event, &mut events, ready).await?;
+                next = self.handle_event(event, &mut events, membership).await?;
             }
             self.see_to_what_is_due().await?;
         }
+    }
+
+    /// Does what the core wants done, until it wants nothing more.
+    async fn act_all(&mut self) -> Result<(), Error> {
+        while let Some(action) = self.core.next(wall_ms())? {
+            let answer = self.act(action).await?;
+            self.core.answer(answer, wall_ms())?;
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self) -> Result<(), Error> {
+        self.core.checkpoint(wall_ms());
+        self.act_all().await
     }
 
     /// Handles one event and, after records, those that wait behind it; returns the first of another
@@ -214,23 +300,15 @@ impl Worker {
         &mut self,
         event: ConsumerEvent,
         events: &mut ConsumerEvents,
-        ready: &watch::Sender<bool>,
+        membership: &watch::Sender<Membership>,
     ) -> Result<Option<ConsumerEvent>, Error> {
         match event {
             ConsumerEvent::Assigned(numbers) => {
-                for number in numbers {
-                    let recovered = recover(&self.store, number, &self.config, &self.model, wall_ms());
-                    let partition = self.fenced(recovered).await?;
-                    let begin = if partition.next_offset == 0 {
-                        EARLIEST
-                    } else {
-                        partition.next_offset
-                    };
-                    self.handle.start(number, begin);
-                    self.partitions.insert(number, partition);
-                }
-                self.count_accounts();
-                ready.send_replace(true);
+                self.held.change(|held| held.extend(&numbers));
+                self.see_that_the_log_is_the_same(&numbers).await?;
+                self.core.assigned(&numbers);
+                self.act_all().await?;
+                membership.send_replace(Membership::Joined(self.handle.clone()));
                 Ok(None)
             }
             ConsumerEvent::Records(mut records) => {
@@ -246,7 +324,8 @@ impl Worker {
                         }
                     }
                 }
-                self.take(records).await?;
+                self.core.records(records.into_iter().map(incoming));
+                self.act_all().await?;
                 Ok(other)
             }
             ConsumerEvent::Revoked { partitions, drained } => {
@@ -266,135 +345,26 @@ impl Worker {
     }
 
     fn forget(&mut self, numbers: &[i32]) {
-        for number in numbers {
-            self.partitions.remove(number);
-            // It may never have been set.
-            let _ = self
-                .metrics
-                .watermark
-                .remove_label_values(&[number.to_string().as_str()]);
-        }
-        self.count_accounts();
+        self.core.forget(numbers);
+        self.held
+            .change(|held| held.retain(|number| !numbers.contains(number)));
     }
 
-    fn count_accounts(&self) {
-        let accounts: usize = self.partitions.values().map(Partition::accounts).sum();
-        self.metrics
-            .accounts
-            .set(i64::try_from(accounts).unwrap_or(i64::MAX));
-    }
-
-    /// Folds records, in their order within each partition.
-    async fn take(&mut self, records: Vec<Record>) -> Result<(), Error> {
-        let mut by_partition: BTreeMap<i32, Vec<(Event, i64)>> = BTreeMap::new();
-        for record in records {
-            let Some(partition) = self.partitions.get(&record.partition) else {
-                continue;
-            };
-            if record.offset < partition.next_offset {
-                continue;
-            }
-            match event::wire::decode(&record.payload) {
-                Ok(event) => by_partition
-                    .entry(record.partition)
-                    .or_default()
-                    .push((event, record.offset)),
-                Err(error) => self.set_aside(&record, &error.to_string()).await?,
-            }
-        }
-        for (number, events) in by_partition {
-            self.take_partition(number, events).await?;
-        }
-        self.count_accounts();
-        Ok(())
-    }
-
-    /// Folds events of one partition. One whose id may have been forgotten stops the folding until
-    /// ClickHouse has been asked about it and about all such events behind it.
-    async fn take_partition(&mut self, number: i32, events: Vec<(Event, i64)>) -> Result<(), Error> {
-        let mut asked: HashSet<i64> = HashSet::new();
-        let mut seen: HashSet<i64> = HashSet::new();
-        let mut events = events.into_iter().peekable();
-        let mut rest: Vec<(Event, i64)> = Vec::new();
-        loop {
-            let Some(partition) = self.partitions.get_mut(&number) else {
-                return Ok(());
-            };
-            let now = wall_ms();
-            while let Some((event, offset)) = events
-                .next_if(|(event, offset)| asked.contains(offset) || !partition.must_look_up(event, *offset))
-            {
-                match partition.take(event, offset, seen.contains(&offset), now) {
-                    Taken::Folded { counted } => {
-                        self.metrics.events.inc();
-                        self.metrics.too_late.inc_by(u64::from(!counted));
-                    }
-                    Taken::Duplicate => self.metrics.duplicates.inc(),
-                    Taken::Replayed => {}
-                }
-            }
-            if events.peek().is_none() {
-                break;
-            }
-            rest.extend(events);
-            let ask: Vec<&(Event, i64)> = rest
-                .iter()
-                .filter(|(event, offset)| !asked.contains(offset) && partition.must_look_up(event, *offset))
-                .collect();
-            let found = look_up(&self.store, number, &ask);
-            let found = self.fenced(found).await?;
-            self.metrics.late_lookups.inc_by(ask.len() as u64);
-            asked.extend(ask.iter().map(|(_, offset)| *offset));
-            seen.extend(found);
-            events = std::mem::take(&mut rest).into_iter().peekable();
-        }
-        if let Some(partition) = self.partitions.get(&number)
-            && let Some(watermark) = partition.watermark
+    async fn see_to_what_is_due(&mut self) -> Result<(), Error> {
+        self.tell_lag();
+        self.read_segments().await?;
+        self.take_histories().await;
+        let now = wall_ms();
         {
-            let label = number.to_string();
-            self.metrics
-                .watermark
-                .with_label_values(&[label.as_str()])
-                .set(watermark.div_euclid(1000));
-        }
-        Ok(())
-    }
-
-    /// Puts a record that is no event where people can find it, and goes on.
-    async fn set_aside(&mut self, record: &Record, detail: &str) -> Result<(), Error> {
-        warn!(
-            partition = record.partition,
-            offset = record.offset,
-            detail,
-            "record set aside"
-        );
-        let partition = record.partition.to_string();
-        let offset = record.offset.to_string();
-        let headers: [(&str, &[u8]); 5] = [
-            ("reason", b"unknown_format"),
-            ("detail", detail.as_bytes()),
-            ("source_topic", record.topic.as_bytes()),
-            ("source_partition", partition.as_bytes()),
-            ("source_offset", offset.as_bytes()),
-        ];
-        loop {
-            let sent = async {
-                let delivery = self
-                    .producer
-                    .send_waiting(topics::REJECTED, record.key.as_deref(), &record.payload, &headers)
-                    .await?;
-                delivery.await
+            let handle = &self.handle;
+            let outlook = Outlook {
+                ingest_is_behind: self.upstream.is_behind(),
+                lag: &|number| handle.lag(number),
             };
-            match self.fenced(sent).await {
-                Ok(_) => break,
-                Err(Error::Stream(error)) => warn!(%error, "cannot set a record aside yet, trying again"),
-                Err(error) => return Err(error),
-            }
+            self.core.see_to_what_is_due(now, &outlook);
         }
-        self.metrics.undecodable.inc();
-        if let Some(partition) = self.partitions.get_mut(&record.partition) {
-            partition.skip(record.offset);
-        }
+        self.act_all().await?;
+        self.ask_histories(now);
         Ok(())
     }
 
@@ -404,82 +374,85 @@ impl Worker {
             return;
         }
         self.told_lag_at = Instant::now();
-        let behind: i64 = self
-            .partitions
-            .keys()
-            .filter_map(|number| self.handle.lag(*number))
-            .sum();
+        let lags = self.core.numbers().filter_map(|number| self.handle.lag(number));
+        let behind: i64 = lags.sum();
         if behind > self.config.ingest_lag_records {
             info!(records = behind, "catching up");
         }
     }
 
-    async fn see_to_what_is_due(&mut self) -> Result<(), Error> {
-        self.tell_lag();
+    /// Takes over the histories that were stated.
+    async fn take_histories(&mut self) {
         let now = wall_ms();
-        let held = self.upstream.is_behind();
-        for partition in self.partitions.values_mut() {
-            let lag = self.handle.lag(partition.number);
-            let caught_up = lag == Some(0);
-            let held = held || lag.is_none_or(|lag| lag > self.config.lag_records);
-            let evaluated = partition.evaluate_due(now, caught_up, EVALUATED_AT_A_TIME, held, |waited_ms| {
-                self.metrics.event_to_score.observe(waited_ms as f64 / 1000.0);
-            });
-            self.metrics.evaluations.inc_by(evaluated as u64);
+        match self.histories.ended().await {
+            Some(Ended::Stated(found)) => {
+                for (number, history) in found {
+                    self.core.history_stated(number, history, now);
+                }
+            }
+            Some(Ended::Failed(requests)) => {
+                for (number, request) in requests {
+                    self.core.history_failed(number, &request);
+                }
+            }
+            None => {}
         }
-        self.send_alerts().await?;
-        let waiting = |count: fn(&Partition) -> usize| self.partitions.values().map(count).sum::<usize>();
-        let events = waiting(|partition| partition.waiting.events.len());
-        let evaluations = waiting(|partition| partition.waiting.metrics.len());
-        let land_after = millis(self.config.land_after_ms);
-        if events >= self.config.land_rows || (events > 0 && self.landed_at.elapsed() >= land_after) {
-            self.land().await?;
+    }
+
+    /// Has the next histories stated.
+    fn ask_histories(&mut self, now: i64) {
+        if !self.histories.is_idle() {
+            return;
         }
-        let overflowing = evaluations >= self.config.evaluation_rows;
-        if overflowing || (evaluations > 0 && self.evaluations_written_at.elapsed() >= land_after) {
-            self.write_evaluations().await?;
+        let requests = self.core.take_histories(now);
+        if !requests.is_empty() {
+            self.histories
+                .begin(&self.store, &self.model, &self.segments, requests);
         }
-        if self.checkpointed_at.elapsed() >= millis(self.config.checkpoint_after_ms) {
-            self.checkpoint().await?;
+    }
+
+    /// Reads what is usual in the segments, and takes it anew when it is old.
+    async fn read_segments(&mut self) -> Result<(), Error> {
+        let every = Duration::from_secs(u64::try_from(self.config.segments_seconds).unwrap_or(u64::MAX));
+        if self.segments_read_at.is_some_and(|at| at.elapsed() < every)
+            || self.core.numbers().next().is_none()
+        {
+            return Ok(());
         }
+        let is_first = self.segments_read_at.is_none();
+        self.segments_read_at = Some(Instant::now());
+        if !is_first {
+            let least = self.model.config().segment_least_accounts;
+            self.fenced(self.store.compute_segment_baselines(wall_ms(), least))
+                .await?;
+        }
+        let found = self.fenced(self.store.segment_baselines()).await?;
+        let stickiness = found.into_iter().map(|found| (found.segment, found.stickiness));
+        self.segments = Arc::new(SegmentBaselines {
+            stickiness: stickiness.collect(),
+        });
+        self.core.judge_by(&self.segments);
         Ok(())
     }
+}
+
+fn incoming(record: Record) -> (i32, i64, Incoming) {
+    let (number, offset) = (record.partition, record.offset);
+    let incoming = match event::wire::decode(&record.payload) {
+        Ok(event) => Incoming::Event(event),
+        Err(error) => Incoming::Bad(SetAside {
+            number,
+            offset,
+            key: record.key,
+            payload: record.payload,
+            reason: "unknown_format",
+            detail: error.to_string(),
+        }),
+    };
+    (number, offset, incoming)
 }
 
 /// Waits for the sign to stop, or for nobody being left who could give it.
 async fn stop_asked(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
-}
-
-/// The offsets of those events whose account has had their id at a lower offset. A row at the event's
-/// own offset is the event itself, landed before a restart.
-async fn look_up(store: &Store, number: i32, ask: &[&(Event, i64)]) -> Result<Vec<i64>, store::Error> {
-    let pairs: Vec<(String, String)> = ask
-        .iter()
-        .map(|(event, _)| (event.account_id.clone(), event.event_id.clone()))
-        .collect();
-    let mut lowest: HashMap<(String, String), i64> = HashMap::new();
-    for row in store.seen_events(&pairs).await? {
-        // A row of another partition was landed before the topic was laid out anew.
-        let offset = if row.kafka_partition == number {
-            row.kafka_offset
-        } else {
-            -1
-        };
-        let known = lowest.entry((row.account_id, row.event_id)).or_insert(offset);
-        *known = offset.min(*known);
-    }
-    let was_seen =
-        |(pair, offset): &(&(String, String), i64)| lowest.get(*pair).is_some_and(|known| known < offset);
-    let offsets = ask.iter().map(|(_, offset)| *offset);
-    Ok(pairs
-        .iter()
-        .zip(offsets)
-        .filter(was_seen)
-        .map(|(_, offset)| offset)
-        .collect())
-}
-
-fn millis(count: i64) -> Duration {
-    Duration::from_millis(u64::try_from(count).unwrap_or(0))
 }

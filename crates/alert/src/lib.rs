@@ -33,6 +33,9 @@ mod webhook;
 mod worker;
 
 pub use address::Refused;
+// For the fuzzers.
+#[doc(hidden)]
+pub use body::render as webhook_body;
 pub use config::{Config, ConfigError, Destination, DestinationProblem, Kind};
 pub use schedule::ScheduleError;
 pub use signature::SecretError;

@@ -8,8 +8,8 @@ use prometheus::Registry;
 use prost::Message as _;
 use store::Store;
 use stream::{
-    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Record,
-    StartFrom, TopicSpec, consume, topics,
+    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Membership,
+    Record, StartFrom, TopicSpec, consume, topics,
 };
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -75,8 +75,8 @@ pub struct Wiring {
     pub store: Store,
     /// Where metrics are declared.
     pub registry: Registry,
-    /// Set to true while the worker takes part in its group.
-    pub ready: watch::Sender<bool>,
+    /// What the worker says of its part in its group.
+    pub membership: watch::Sender<Membership>,
     /// Becomes true when the worker is to stop.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -98,7 +98,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         kafka,
         store,
         registry,
-        ready,
+        membership,
         mut shutdown,
     } = wiring;
     let endpoints = config.endpoints()?;
@@ -132,11 +132,11 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         handle: handle.clone(),
         kafka,
         metrics,
-        ready,
+        membership,
         shutdown,
     };
     let ended = worker.turn(events).await;
-    worker.ready.send_replace(false);
+    worker.membership.send_replace(Membership::Away);
     if ended.is_ok() {
         let owned = worker.handle.assigned();
         worker.engine.release(&owned).await;
@@ -220,7 +220,7 @@ struct Worker<L> {
     handle: ConsumerHandle,
     kafka: KafkaConfig,
     metrics: AlertMetrics,
-    ready: watch::Sender<bool>,
+    membership: watch::Sender<Membership>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -244,7 +244,7 @@ impl<L: Ledger> Worker<L> {
                     biased;
                     _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
                     stopped = failed(&mut self.failure) => return Err(stopped.into()),
-                    handled = handle_event(&self.engine, &self.handle, &self.kafka, &self.metrics, &self.ready, event) => handled?,
+                    handled = handle_event(&self.engine, &self.handle, &self.kafka, &self.metrics, &self.membership, event) => handled?,
                 }
             }
             self.commit();
@@ -272,7 +272,7 @@ async fn handle_event<L: Ledger>(
     handle: &ConsumerHandle,
     kafka: &KafkaConfig,
     metrics: &AlertMetrics,
-    ready: &watch::Sender<bool>,
+    membership: &watch::Sender<Membership>,
     event: ConsumerEvent,
 ) -> Result<(), Error> {
     match event {
@@ -283,7 +283,7 @@ async fn handle_event<L: Ledger>(
                 partition_count, "delivering the alerts of partitions"
             );
             engine.assign(&partitions, partition_count);
-            ready.send_replace(true);
+            membership.send_replace(Membership::Joined(handle.clone()));
         }
         ConsumerEvent::Records(records) => {
             let arrivals = records.iter().map(|record| arrival(record, metrics)).collect();

@@ -2,6 +2,7 @@
 
 import { historyChart } from "./chart.js";
 import { bandPill, element, meter } from "./list.js";
+import { Receipt } from "./receipt.js";
 import * as words from "./words.js";
 
 const { t } = words;
@@ -11,6 +12,9 @@ const EVENTS_SHOWN = 30;
 const ALERTS_SHOWN = 10;
 const DRIVERS_SHOWN = 8;
 const DAY = 86_400_000;
+/** The scores that have drivers, in the order in which they are shown. */
+const DRIVEN = ["health", "churn_risk", "expansion"];
+const ARROWS = { up: "↑", down: "↓", level: "→" };
 
 /** Draws an account into `frame`; `ask` fetches a path of the API, `closed` is told when it closes. */
 export class Panel {
@@ -21,6 +25,7 @@ export class Panel {
     this.id = null;
     this.range = 90;
     this.parts = null;
+    this.receipt = null;
     this.facts = null;
     this.drawn = "";
     frame.addEventListener("keydown", (event) => {
@@ -51,6 +56,7 @@ export class Panel {
     }
     const id = this.id;
     this.id = null;
+    this.receipt?.drop();
     this.frame.hidden = true;
     document.body.classList.remove("with-panel");
     this.closed(id);
@@ -122,7 +128,9 @@ export class Panel {
     const body = element("div", "panel-body", element("p", "empty", t("loading")));
     const head = element("header", "panel-head", pill, element("div", "panel-names", title, sub), close);
     this.parts = { title, sub, pill, body };
-    this.frame.replaceChildren(head, body);
+    this.receipt?.drop();
+    this.receipt = new Receipt(this.ask, this.id);
+    this.frame.replaceChildren(head, body, this.receipt.element);
   }
 
   #draw() {
@@ -142,8 +150,10 @@ export class Panel {
     this.parts.body.replaceChildren(
       scoreTiles(detail.scores),
       this.#history(scores),
-      driverSection(detail.drivers),
+      driverSection(detail),
       ...(alerts.length > 0 ? [alertSection(alerts)] : []),
+      ...(detail.milestones.length > 0 ? [milestoneSection(detail.milestones)] : []),
+      ...(account.stage_history.length > 0 ? [stageSection(account.stage_history)] : []),
       factSection(account),
       ...(detail.metrics ? [numberSection(detail.metrics, account.currency, isOpen)] : []),
       eventSection(events),
@@ -205,7 +215,7 @@ function scoreTiles(scores) {
   const tiles = element("dl", "tiles");
   const add = (key, shown) => tiles.append(element("div", "", element("dt", "", t(`score_${key}`)), element("dd", "", shown)));
   add("churn_risk", element("b", "", words.percent(scores?.churn_risk)));
-  for (const key of ["activity", "adoption", "ttv"]) {
+  for (const key of ["activity", "adoption", "ttv", "sentiment", "support", "expansion"]) {
     add(key, meter(scores?.[key]));
   }
   add("confidence", element("b", "", words.percent(scores?.confidence)));
@@ -213,10 +223,10 @@ function scoreTiles(scores) {
 }
 
 /** What moved the scores: bars to the right help, bars to the left hurt. */
-function driverSection(drivers) {
+function driverSection({ drivers, metrics, account }) {
   const part = section("drivers");
   const kinds = [...new Set(drivers.map((driver) => driver.score))];
-  kinds.sort((one, other) => Number(one === "churn_risk") - Number(other === "churn_risk"));
+  kinds.sort((one, other) => DRIVEN.indexOf(one) - DRIVEN.indexOf(other));
   for (const kind of kinds) {
     const own = drivers.filter((driver) => driver.score === kind && driver.effect !== "none");
     if (own.length === 0) {
@@ -229,10 +239,10 @@ function driverSection(drivers) {
       element(
         "h4",
         "",
-        isRisk || kind === "health" ? t(`drivers_${kind}`) : words.named("score", kind),
+        words.named("drivers", kind),
         element("span", "sub", isRisk ? t("drivers_churn_risk_unit") : t("drivers_health_unit")),
       ),
-      element("ul", "drivers", ...own.slice(0, DRIVERS_SHOWN).map((driver) => driverBar(driver, strongest, isRisk))),
+      element("ul", "drivers", ...own.slice(0, DRIVERS_SHOWN).map((driver) => driverBar(driver, strongest, usual(driver, metrics, account)))),
     );
   }
   if (part.childElementCount === 1) {
@@ -241,9 +251,18 @@ function driverSection(drivers) {
   return part;
 }
 
-function driverBar(driver, strongest, isRisk) {
+/** What is usual for the account, as people write it; null where nothing is. */
+function usual(driver, metrics, account) {
+  if (driver.baseline == null) {
+    return null;
+  }
+  const unit = metrics?.[driver.input]?.unit;
+  return t("usual", { n: numberText({ value: driver.baseline, unit }, account.currency) });
+}
+
+function driverBar(driver, strongest, usualText) {
   const isGood = driver.effect === "good";
-  const amount = isRisk
+  const amount = driver.score === "churn_risk"
     ? t("odds", { n: words.factor(Math.exp(driver.points)) })
     : t("points", { n: words.signedDecimal(driver.points) });
   const bar = element("span", `bar ${driver.effect}`);
@@ -253,6 +272,12 @@ function driverBar(driver, strongest, isRisk) {
   const verdict = element("span", "hidden", ` (${t(isGood ? "helps" : "hurts")})`);
   const text = element("span", "driver-text", words.said(driver.sentence), verdict);
   text.title = words.said(driver.label);
+  if (usualText != null) {
+    const arrow = element("span", "usual", ARROWS[driver.direction] ?? "");
+    arrow.setAttribute("aria-hidden", "true");
+    arrow.title = usualText;
+    text.append(arrow, element("span", "hidden", ` (${usualText})`));
+  }
   return element("li", "", text, element("span", `driver-points ${driver.effect}`, amount), track);
 }
 
@@ -265,6 +290,31 @@ function alertSection(alerts) {
     list.append(element("li", "", badge, element("span", "alert-text", words.said(alert.reason)), time));
   }
   return section("alerts", list);
+}
+
+/** Every configured milestone: how long the step took, or has been taking. */
+function milestoneSection(milestones) {
+  const list = element("ol", "milestones");
+  for (const milestone of milestones) {
+    const badge = element("span", `badge ${milestone.state}`, words.named("onboarding", milestone.state));
+    const n = words.oneDecimal(milestone.dwell_days);
+    const dwell = milestone.dwell_days == null ? "" : t(milestone.reached_at ? "dwell_took" : "dwell_waits", { n });
+    const reached = element("span", "sub", milestone.reached_at ? words.date(milestone.reached_at) : "");
+    list.append(element("li", "", badge, element("span", "milestone-name", milestone.name), element("span", "sub", dwell), reached));
+  }
+  return section("milestones", list);
+}
+
+/** Every stage so far, the newest first, with how long it lasted. */
+function stageSection(history) {
+  const list = element("ol", "stages");
+  for (const { stage, entered_at, left_at } of history.toReversed()) {
+    const days = (Date.parse(left_at ?? new Date().toISOString()) - Date.parse(entered_at)) / DAY;
+    const span = left_at ? t("stage_lasted", { from: words.date(entered_at), to: words.date(left_at) }) : t("stage_since", { from: words.date(entered_at) });
+    const name = element("span", left_at ? "stage-name" : "stage-name now", words.named("stage", stage));
+    list.append(element("li", "", name, element("span", "sub", span), element("span", "sub", t("days", { n: words.whole(days) }))));
+  }
+  return section("stages", list);
 }
 
 function factSection(account) {
@@ -313,9 +363,14 @@ function numberText({ value, unit }, currency) {
       return t("days", { n: words.oneDecimal(value) });
     case "money":
       return words.money(value, currency);
+    case "workdays":
+      return t("workdays", { n: words.oneDecimal(value) });
+    case "sigmas":
+      return t("sigmas", { n: words.signedDecimal(value) });
     case "state":
       return words.named("onboarding", value);
     case "uses_per_user":
+    case "logins_per_user":
       return t("per_user", { n: words.oneDecimal(value) });
     default:
       return words.oneDecimal(value);

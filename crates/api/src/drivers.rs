@@ -14,7 +14,10 @@ pub(crate) struct DriverAnswer {
     input: String,
     label: Words,
     value: Option<f64>,
-    /// Points of health, or log-odds of churn.
+    /// What is usual for the account.
+    baseline: Option<f64>,
+    direction: Option<Direction>,
+    /// Points of health or expansion, or log-odds of churn.
     points: f64,
     effect: Effect,
     sentence: Words,
@@ -29,18 +32,42 @@ pub(crate) enum Effect {
     None,
 }
 
+/// Where a value lies from what is usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Direction {
+    Up,
+    Down,
+    Level,
+}
+
 impl DriverAnswer {
     pub(crate) fn of(driver: &Driver) -> DriverAnswer {
-        let (score, input, value, points) = driver;
+        let (score, input, value, baseline, points) = driver;
         DriverAnswer {
             score: score.clone(),
             input: input.clone(),
             label: label(input),
             value: *value,
+            baseline: *baseline,
+            direction: value
+                .zip(*baseline)
+                .map(|(value, baseline)| direction(value, baseline)),
             points: *points,
             effect: effect(score, *points),
-            sentence: sentence(input, *value),
+            sentence: sentence(input, *value, *baseline),
         }
+    }
+}
+
+fn direction(value: f64, baseline: f64) -> Direction {
+    // Two ways to the same number may differ in the last digits.
+    if (value - baseline).abs() <= 1e-9 * baseline.abs().max(1.0) {
+        Direction::Level
+    } else if value > baseline {
+        Direction::Up
+    } else {
+        Direction::Down
     }
 }
 
@@ -56,18 +83,20 @@ fn effect(score: &str, points: f64) -> Effect {
 }
 
 /// The strongest driver that explains the band: of health, or of the risk when health has none that
-/// pulls that way.
+/// pulls that way. Room to grow explains no band.
 pub(crate) fn reason(band: &str, churn_risk: Option<f64>, drivers: &[Driver]) -> Option<DriverAnswer> {
     let well = band == "green" && churn_risk.unwrap_or(0.0) < NOTABLE_RISK;
     let wanted = if well { Effect::Good } else { Effect::Bad };
-    let strongest = |of_risk: bool| {
+    let strongest = |of: &str| {
         drivers
             .iter()
-            .filter(|(score, ..)| (score == "churn_risk") == of_risk)
-            .filter(|(score, _, _, points)| effect(score, *points) == wanted)
-            .max_by(|one, other| one.3.abs().total_cmp(&other.3.abs()))
+            .filter(|(score, ..)| score == of)
+            .filter(|(score, .., points)| effect(score, *points) == wanted)
+            .max_by(|(.., one), (.., other)| one.abs().total_cmp(&other.abs()))
     };
-    strongest(false).or_else(|| strongest(true)).map(DriverAnswer::of)
+    strongest("health")
+        .or_else(|| strongest("churn_risk"))
+        .map(DriverAnswer::of)
 }
 
 #[cfg(test)]
@@ -75,7 +104,7 @@ mod tests {
     use super::*;
 
     fn driver(score: &str, input: &str, points: f64) -> Driver {
-        (score.to_string(), input.to_string(), Some(1.0), points)
+        (score.to_string(), input.to_string(), Some(1.0), None, points)
     }
 
     #[test]
@@ -110,11 +139,25 @@ mod tests {
             driver("health", "feature_breadth", 20.0),
             driver("churn_risk", "oldest_open_ticket_days", 0.8),
             driver("churn_risk", "usage_trend", -2.0),
+            driver("expansion", "seat_utilisation", -30.0),
         ];
         assert_eq!(
             reason("yellow", None, &drivers).unwrap().input,
             "oldest_open_ticket_days"
         );
         assert_eq!(reason("unknown", None, &[]), None);
+    }
+
+    #[test]
+    fn a_value_is_held_against_what_is_usual() {
+        let told = |value: Option<f64>, baseline: Option<f64>| {
+            let driver = ("health".into(), "feature_depth".into(), value, baseline, 1.0);
+            DriverAnswer::of(&driver).direction
+        };
+        assert_eq!(told(Some(4.0), Some(9.0)), Some(Direction::Down));
+        assert_eq!(told(Some(0.3), Some(0.1)), Some(Direction::Up));
+        assert_eq!(told(Some(0.1 + 0.2), Some(0.3)), Some(Direction::Level));
+        assert_eq!(told(Some(1.0), None), None);
+        assert_eq!(told(None, Some(1.0)), None);
     }
 }

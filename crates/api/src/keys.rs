@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::config::ApiKey;
 use crate::server::Error;
 
-type KeyDigest = [u8; 32];
+pub(crate) type KeyDigest = [u8; 32];
 
 #[derive(Clone)]
 pub(crate) struct ApiKeys {
@@ -68,11 +68,11 @@ fn checked(key: &str, place: &str) -> Result<KeyDigest, Error> {
     }
 }
 
-fn digest(key: &str) -> KeyDigest {
+pub(crate) fn digest(key: &str) -> KeyDigest {
     Sha256::digest(key.as_bytes()).into()
 }
 
-fn is_equal(one: &KeyDigest, other: &KeyDigest) -> bool {
+pub(crate) fn is_equal(one: &KeyDigest, other: &KeyDigest) -> bool {
     let mut difference = 0;
     for (a, b) in one.iter().zip(other) {
         difference |= a ^ b;

@@ -12,7 +12,7 @@ use crate::router::Shared;
 const INDEX: &str = include_str!("../page/index.html");
 
 /// Path, content type and content of the files that the page loads.
-const ASSETS: [(&str, &str, &str); 8] = [
+const ASSETS: [(&str, &str, &str); 9] = [
     (
         "/assets/page.css",
         "text/css; charset=utf-8",
@@ -26,6 +26,7 @@ const ASSETS: [(&str, &str, &str); 8] = [
     ("/assets/main.js", SCRIPT, include_str!("../page/main.js")),
     ("/assets/list.js", SCRIPT, include_str!("../page/list.js")),
     ("/assets/panel.js", SCRIPT, include_str!("../page/panel.js")),
+    ("/assets/receipt.js", SCRIPT, include_str!("../page/receipt.js")),
     ("/assets/chart.js", SCRIPT, include_str!("../page/chart.js")),
     ("/assets/words.js", SCRIPT, include_str!("../page/words.js")),
     (

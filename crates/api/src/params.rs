@@ -13,6 +13,9 @@ use crate::times;
 /// Longest value that is taken, in bytes: twice what an account's id may have.
 const LONGEST: usize = 256;
 
+/// 1970 to 2199: all of it lies within the calendar of the database.
+const RECORDED: RangeInclusive<i64> = 0..=7_258_118_399_999;
+
 pub(crate) struct Params {
     given: BTreeMap<String, String>,
     known: Vec<String>,
@@ -95,6 +98,21 @@ impl Params {
         instant
     }
 
+    /// An instant in milliseconds at which something may have been recorded.
+    pub(crate) fn recorded_instant(&mut self, name: &str) -> Option<i64> {
+        let instant = self.instant(name)?;
+        if RECORDED.contains(&instant) {
+            return Some(instant);
+        }
+        self.refuse(name, "is before 1970 or after 2199", &[]);
+        None
+    }
+
+    /// Whether it is given and has not been taken yet.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.given.contains_key(name)
+    }
+
     /// The verdict, once every known parameter has been taken.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         let known: Vec<&str> = self.known.iter().map(String::as_str).collect();
@@ -117,7 +135,8 @@ impl Params {
         self.given.remove(name)
     }
 
-    fn refuse(&mut self, name: &str, detail: &str, allowed: &[&str]) {
+    /// Tells the client what is wrong with a parameter.
+    pub(crate) fn refuse(&mut self, name: &str, detail: &str, allowed: &[&str]) {
         self.wrong.push(WrongParameter {
             parameter: name.to_string(),
             detail: detail.to_string(),
@@ -161,6 +180,23 @@ mod tests {
         assert_eq!(errors[2]["allowed"], serde_json::json!(["red", "green"]));
         assert_eq!(errors[4]["allowed"], serde_json::json!(["band", "limit", "from"]));
         assert!(told["detail"].as_str().unwrap().contains("\"blue\""), "{told}");
+    }
+
+    #[test]
+    fn an_instant_of_no_record_is_refused_by_its_name() {
+        let mut params =
+            of("at=1969-12-31T23:59:59.999Z&to=2200-01-01T00:00:00Z&from=2199-12-31T23:59:59.999Z");
+        assert_eq!(params.recorded_instant("at"), None);
+        assert_eq!(params.recorded_instant("to"), None);
+        assert!(params.recorded_instant("from").is_some());
+        let told = serde_json::to_value(params.finish().unwrap_err()).unwrap();
+        let names: Vec<&str> = told["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|error| error["parameter"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["at", "to"]);
     }
 
     #[test]

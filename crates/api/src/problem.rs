@@ -3,18 +3,23 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::collect::Outcome;
+
 /// An answer that is not a success, as RFC 9457 writes it down.
 #[derive(Debug, Serialize)]
 pub(crate) struct Problem {
     #[serde(rename = "type")]
-    kind: String,
+    kind: Box<str>,
     title: &'static str,
     status: u16,
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<WrongParameter>,
+    /// What became of the events of a request to the collector.
+    #[serde(flatten)]
+    pub(crate) collected: Option<Box<Outcome>>,
     #[serde(skip)]
-    headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A query parameter that cannot be taken.
@@ -30,13 +35,19 @@ pub(crate) struct WrongParameter {
 }
 
 impl Problem {
-    fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Problem {
+    pub(crate) fn new(
+        status: StatusCode,
+        kind: &str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Problem {
         Problem {
-            kind: format!("urn:mimamori:problem:{kind}"),
+            kind: format!("urn:mimamori:problem:{kind}").into(),
             title,
             status: status.as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
+            collected: None,
             headers: Vec::new(),
         }
     }
@@ -153,6 +164,45 @@ impl Problem {
             "The answer could not be written",
             "the log names the reason under this request's x-request-id",
         )
+    }
+}
+
+impl From<verify::Error> for Problem {
+    fn from(error: verify::Error) -> Problem {
+        match error {
+            verify::Error::NoSuchAccount(account_id) => Problem::no_such_account(&account_id),
+            verify::Error::NoRow(_) | verify::Error::NoEvents(_) => Problem::new(
+                StatusCode::NOT_FOUND,
+                "nothing-by-then",
+                "Nothing of the account by then",
+                error.to_string(),
+            ),
+            verify::Error::AnotherModel {
+                account_id,
+                at,
+                made_by,
+                configured,
+            } => Problem::new(
+                StatusCode::CONFLICT,
+                "another-model",
+                "Another model made the evaluation",
+                format!(
+                    "the evaluation of account {account_id:?} at {at} was made by the model {made_by}, and this \
+                     server has the configuration of {configured}: start it with the configuration of the role \
+                     aggregate, or ask with at for an evaluation that this one made"
+                ),
+            ),
+            verify::Error::Store(error) => Problem::from(error),
+            error @ (verify::Error::NoColumn(_) | verify::Error::Answer(_)) => {
+                tracing::error!(%error, "the answer of the database could not be read");
+                Problem::new(
+                    StatusCode::BAD_GATEWAY,
+                    "database",
+                    "The database cannot answer",
+                    "what ClickHouse answered cannot be read: run mimamori migrate; the log has its words",
+                )
+            }
+        }
     }
 }
 

@@ -10,13 +10,15 @@ use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use store::Store;
 use tokio::sync::Semaphore;
+use verify::Verifier;
 
+use crate::collect::Collector;
 use crate::config::Config;
 use crate::keys::ApiKeys;
 use crate::observe::{HttpMetrics, observe};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
-use crate::{accounts, alerts, answer, guard, openapi, page};
+use crate::{account, accounts, alerts, answer, guard, journey, openapi, page, receipt, schemas};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -24,18 +26,26 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) keys: ApiKeys,
     pub(crate) store: Store,
+    pub(crate) verifier: Arc<Verifier>,
+    /// Of the model that the verifier computes with.
+    pub(crate) model_hash: Arc<str>,
     pub(crate) registry: Registry,
     pub(crate) readiness: Readiness,
     pub(crate) slots: Arc<Semaphore>,
+    /// Places for requests that compute numbers from the events.
+    pub(crate) recomputing: Arc<Semaphore>,
 }
 
-pub(crate) fn router(shared: Shared, metrics: HttpMetrics) -> Router {
+pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Arc<Collector>>) -> Router {
     let api = Router::new()
         .route("/api/v1/accounts", get(accounts::list))
-        .route("/api/v1/accounts/{id}", get(accounts::one))
-        .route("/api/v1/accounts/{id}/scores", get(accounts::scores))
-        .route("/api/v1/accounts/{id}/timeline", get(accounts::timeline))
+        .route("/api/v1/accounts/{id}", get(account::one))
+        .route("/api/v1/accounts/{id}/scores", get(account::scores))
+        .route("/api/v1/accounts/{id}/receipt", get(receipt::receipt))
+        .route("/api/v1/accounts/{id}/timeline", get(account::timeline))
         .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/journey", get(journey::journey))
+        .route("/api/v1/ttv", get(journey::ttv))
         .route_layer(from_fn_with_state(shared.clone(), guard::pace))
         .route_layer(from_fn_with_state(shared.clone(), guard::key));
     let metrics_route = Router::new()
@@ -45,6 +55,7 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics) -> Router {
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/api/v1/openapi.json", get(openapi::document))
+        .merge(schemas::routes())
         .merge(page::routes());
     Router::new()
         .merge(api)
@@ -54,6 +65,7 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(shared.config.max_body_bytes))
         .layer(from_fn_with_state(shared.clone(), guard::body))
+        .merge(collector.map_or_else(Router::new, Collector::routes))
         .layer(from_fn_with_state(shared.clone(), guard::host))
         .layer(from_fn_with_state(metrics, observe))
         .with_state(shared)
@@ -78,7 +90,7 @@ struct CheckAnswer {
 }
 
 async fn clickhouse_check(store: &Store) -> CheckAnswer {
-    let answered = store.ping().await;
+    let answered = store.sign_of_life().await;
     CheckAnswer {
         name: "clickhouse".to_string(),
         ok: answered.is_ok(),

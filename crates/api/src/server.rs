@@ -14,7 +14,9 @@ use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
+use verify::{Definition, Verifier};
 
+use crate::collect::{Collection, Collector};
 use crate::config::Config;
 use crate::keys::ApiKeys;
 use crate::observe::HttpMetrics;
@@ -23,6 +25,10 @@ use crate::router::{Shared, router};
 
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Requests that compute numbers from the events, each of which may keep a core of the database busy for
+/// seconds.
+const RECOMPUTATIONS_AT_ONCE: usize = 2;
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,9 @@ pub enum Error {
     /// A bound would let nothing through.
     #[error("api.{0} is 0, which would let nothing through: give at least 1")]
     ImpossibleBound(&'static str),
+    /// The collector cannot work as it is configured.
+    #[error("{0}")]
+    Collector(String),
     /// The metrics of HTTP are declared already.
     #[error("cannot declare the metrics of the API: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -74,6 +83,7 @@ pub struct Server {
     keys: ApiKeys,
     listener: TcpListener,
     address: SocketAddr,
+    collection: Option<Collection>,
 }
 
 impl Server {
@@ -111,7 +121,14 @@ impl Server {
             keys,
             listener,
             address,
+            collection: None,
         })
+    }
+
+    /// Takes events at `/v1/`, too, unless the configuration says not to.
+    pub fn collecting(mut self, collection: Collection) -> Server {
+        self.collection = collection.config.enabled.then_some(collection);
+        self
     }
 
     /// The address taken; its port is the system's choice when the configuration said 0.
@@ -120,7 +137,7 @@ impl Server {
     }
 
     /// Answers until `shutdown` is true or its sender is gone, then lets requests at work end for
-    /// `shutdown_timeout_seconds`.
+    /// `shutdown_timeout_seconds`. What receipts prove, they prove by `definition`.
     ///
     /// # Errors
     /// [`Error::Metrics`] when `registry` has the metrics of an API already.
@@ -129,30 +146,45 @@ impl Server {
     pub fn run(
         self,
         store: Store,
+        definition: Definition,
         registry: Registry,
         readiness: Readiness,
         shutdown: watch::Receiver<bool>,
     ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>> {
-        Box::pin(self.run_until_stopped(store, registry, readiness, shutdown))
+        Box::pin(self.run_until_stopped(store, definition, registry, readiness, shutdown))
     }
 
     async fn run_until_stopped(
         self,
         store: Store,
+        definition: Definition,
         registry: Registry,
-        readiness: Readiness,
+        mut readiness: Readiness,
         mut shutdown: watch::Receiver<bool>,
     ) -> Result<(), Error> {
         let metrics = HttpMetrics::register(&registry)?;
+        let mut collector = None;
+        // Its work in the background ends when this future does.
+        let mut _collecting = None;
+        if let Some(collection) = self.collection {
+            let may_be_open = self.keys.is_empty() && self.address.ip().is_loopback();
+            let made = Collector::new(&collection, may_be_open, &registry)?;
+            readiness = made.readiness(readiness);
+            _collecting = Some(made.work(store.clone(), collection.topics));
+            collector = Some(made);
+        }
         let shared = Shared {
             slots: Arc::new(Semaphore::new(self.config.max_concurrent_requests)),
             config: Arc::new(self.config.clone()),
             keys: self.keys,
+            model_hash: Arc::from(definition.model_hash.as_str()),
+            verifier: Arc::new(Verifier::new(store.clone(), definition)),
+            recomputing: Arc::new(Semaphore::new(RECOMPUTATIONS_AT_ONCE)),
             store,
             registry,
             readiness,
         };
-        let service = TowerToHyperService::new(router(shared, metrics));
+        let service = TowerToHyperService::new(router(shared, metrics, collector.as_ref()));
         let mut protocol = http1::Builder::new();
         protocol
             .timer(TokioTimer::new())
@@ -219,12 +251,13 @@ async fn accept(
 pub async fn run(
     config: Config,
     store: Store,
+    definition: Definition,
     registry: Registry,
     readiness: Readiness,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let server = Server::bind(config).await?;
-    server.run(store, registry, readiness, shutdown).await
+    server.run(store, definition, registry, readiness, shutdown).await
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ pub(crate) fn date(day: u16) -> String {
     date.to_string()
 }
 
+/// `2026-03` of a day counted from 1970-01-01.
+pub(crate) fn month(day: u16) -> String {
+    let mut date = date(day);
+    date.truncate("2026-03".len());
+    date
+}
+
 /// The first millisecond of a day counted from 1970-01-01, UTC.
 pub(crate) fn start_of(day: u16) -> i64 {
     i64::from(day) * MILLIS_PER_DAY
@@ -55,6 +62,7 @@ mod tests {
     #[test]
     fn a_day_number_is_a_date() {
         assert_eq!(date(20_513), "2026-03-01");
+        assert_eq!(month(20_513), "2026-03");
         assert_eq!(date(u16::MAX), "2149-06-06");
     }
 }

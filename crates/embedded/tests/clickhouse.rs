@@ -3,7 +3,11 @@
 
 mod clickhouse_support;
 
-use std::{io::Write, net::Shutdown, time::Instant};
+use std::{
+    io::{Read, Write},
+    net::Shutdown,
+    time::{Duration, Instant},
+};
 
 use clickhouse::{Client, Compression, Row, error::Error};
 use clickhouse_support::{Server, connect, database, post, receive, send, serve_as_told, shared, wait_until};
@@ -262,6 +266,33 @@ async fn an_aborted_insert_leaves_no_rows() {
         server.must(&format!("SELECT count() FROM system.processes WHERE {ours}")) == "0"
     });
     assert_eq!(count(&client, "visits").await, 0);
+}
+
+#[test]
+fn a_body_that_stalls_is_given_up_when_its_time_is_over() {
+    let (server, _) = database("stalled");
+    server.must("CREATE TABLE stalled.t (a UInt8) ENGINE = MergeTree ORDER BY a");
+    let target = "/?query=INSERT+INTO+stalled.t+FORMAT+RowBinary&max_execution_time=1";
+    let mut stream = connect(server.address);
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n",
+        server.address
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(b"2\r\n\x01\x02\r\n").unwrap();
+    // What a process that was stopped and woken sends late counts no more.
+    let late = stream.try_clone().unwrap();
+    let begun = Instant::now();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 408");
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
+    let _refused = (&late).write_all(b"1\r\n\x03\r\n0\r\n\r\n");
+    let mut rest = String::new();
+    let _ended = stream.read_to_string(&mut rest);
+    assert!(rest.contains("Code: 159"), "{rest}");
+    assert_eq!(server.must("SELECT count() FROM stalled.t"), "0");
 }
 
 #[tokio::test]

@@ -56,6 +56,17 @@ pub enum ConfigError {
     /// Two rules speak of one event name.
     #[error("names holds two rules for the event {0}: keep one")]
     TwoRules(String),
+    /// A tracking plan that cannot hold.
+    #[error("{field}: {problem}")]
+    Plan {
+        /// The field of the configuration.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Fields that cannot be dropped or replaced.
+    #[error("privacy.{0}")]
+    Privacy(String),
     /// A rule that would reject every event it applies to.
     #[error("names maps the event {event} to {event_type} with a name it cannot have: {problem}")]
     ImpossibleName {

@@ -19,14 +19,22 @@ pub(crate) fn required_text<'a>(
 ) -> Result<Cow<'a, str>, Rejection> {
     match optional_text(value, label, max_bytes)? {
         None => {
-            let detail = format!("{label} is missing: give a string of 1 to {max_bytes} bytes");
+            let detail = format!("{label} is missing: give {}", wanted(max_bytes));
             Err(Rejection::new(Reason::MissingField, detail))
         }
         Some(text) if text.is_empty() => {
-            let detail = format!("{label} is empty: give a string of 1 to {max_bytes} bytes");
+            let detail = format!("{label} is empty: give {}", wanted(max_bytes));
             Err(Rejection::new(Reason::EmptyField, detail))
         }
         Some(text) => Ok(text),
+    }
+}
+
+/// `usize::MAX` stands for no bound but that of the whole event.
+fn wanted(max_bytes: usize) -> String {
+    match max_bytes {
+        usize::MAX => "a string that is not empty".to_string(),
+        most => format!("a string of 1 to {most} bytes"),
     }
 }
 

@@ -28,10 +28,13 @@
 
 mod config;
 mod decode;
+mod door;
 mod field;
 mod json;
 mod model;
 mod names;
+pub mod plan;
+mod privacy;
 pub mod properties;
 mod rejection;
 mod rules;
@@ -39,7 +42,10 @@ mod time;
 pub mod wire;
 
 pub use config::{ConfigError, DecoderConfig, NameRule};
-pub use decode::Decoder;
+pub use decode::{Decoder, Format};
+pub use door::{Door, Taken};
 pub use model::{Event, EventType};
+pub use plan::{PlanConfig, Violation, Violations};
+pub use privacy::{PrivacyConfig, Unreadable};
 pub use properties::Properties;
 pub use rejection::{Reason, Rejection};

@@ -1,4 +1,8 @@
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
+
+use crate::time::STORABLE;
 
 /// One thing that an account's user, or the account itself, did.
 ///
@@ -49,6 +53,17 @@ pub enum EventType {
     Engagement,
     /// The customer met a fault.
     Error,
+}
+
+impl Event {
+    /// The times that an event can have, in milliseconds since the Unix epoch: the years 1900 to 2299.
+    pub const TIMES: RangeInclusive<i64> = STORABLE.0..=STORABLE.1;
+
+    /// When the event counts as having happened, milliseconds: at `occurred_at`, or when it was
+    /// received if that was earlier, as from a sender whose clock is ahead.
+    pub fn happened_at(&self) -> i64 {
+        self.occurred_at.min(self.received_at)
+    }
 }
 
 impl EventType {

@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -41,6 +42,9 @@ pub struct Properties<'a> {
 }
 
 impl<'a> Properties<'a> {
+    /// The times that properties can hold, in milliseconds since the Unix epoch.
+    pub const TIMES: RangeInclusive<i64> = TIME_RANGE.0..=TIME_RANGE.1;
+
     /// Takes the object apart. The empty text has no properties, as [`Event::properties`] has it.
     ///
     /// [`Event::properties`]: crate::Event::properties
@@ -63,6 +67,13 @@ impl<'a> Properties<'a> {
     /// The names, in the order they were sent.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|(name, _)| name.as_ref())
+    }
+
+    /// Every name with the JSON text of its value, in the order they were sent.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.entries
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.get()))
     }
 
     /// The JSON text of a property, null included; of a name given twice, the last.

@@ -38,11 +38,19 @@ pub enum Reason {
     InvalidProperty,
     /// The properties are JSON, but not an object.
     PropertiesNotObject,
+    /// The source's tracking plan has no such event.
+    UnplannedEvent,
+    /// A property that the tracking plan requires is absent.
+    RequiredMissing,
+    /// A property has another type, or a value, than the tracking plan allows.
+    DatatypeMismatch,
+    /// A property that the tracking plan does not have.
+    AdditionalProperties,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 17] = [
         Reason::NotJson,
         Reason::NotUtf8,
         Reason::UnknownFormat,
@@ -56,6 +64,10 @@ impl Reason {
         Reason::EventTooLarge,
         Reason::InvalidProperty,
         Reason::PropertiesNotObject,
+        Reason::UnplannedEvent,
+        Reason::RequiredMissing,
+        Reason::DatatypeMismatch,
+        Reason::AdditionalProperties,
     ];
 
     /// The code.
@@ -74,6 +86,10 @@ impl Reason {
             Reason::EventTooLarge => "event_too_large",
             Reason::InvalidProperty => "invalid_property",
             Reason::PropertiesNotObject => "properties_not_object",
+            Reason::UnplannedEvent => "unplanned_event",
+            Reason::RequiredMissing => "required_missing",
+            Reason::DatatypeMismatch => "datatype_mismatch",
+            Reason::AdditionalProperties => "additional_properties",
         }
     }
 

@@ -84,6 +84,7 @@ const USER: &[Rule] = &[
         Kind::OneOf(&["champion", "decision_maker", "admin", "member"]),
     ),
     reads("removed", Kind::Bool),
+    reads("department", Kind::Text),
 ];
 const CONTRACT: &[Rule] = &[
     reads("mrr", Kind::Amount),

@@ -9,6 +9,10 @@ const MS_PER_HOUR: i64 = 60 * MS_PER_MINUTE;
 /// Milliseconds in a day of 24 hours.
 pub(crate) const MS_PER_DAY: i64 = 24 * MS_PER_HOUR;
 
+/// 1900-01-01T00:00:00Z and 2299-12-31T23:59:59.999Z, the bounds of the store's times, in
+/// milliseconds since the Unix epoch.
+pub(crate) const STORABLE: (i64, i64) = (-2_208_988_800_000, 10_413_791_999_999);
+
 /// The milliseconds since the Unix epoch of an RFC 3339 date and time with its offset.
 ///
 /// Digits below the millisecond are cut off. A leap second (`:60`) is read as the second before it,

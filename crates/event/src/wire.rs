@@ -3,10 +3,12 @@
 //! What [`encode`] writes, [`decode`] reads back as the same event, and both agree with the
 //! published `schemas/proto/mimamori/v1/event.proto` byte for byte (a test compiles it). Fields
 //! unknown to this version are skipped, so that a newer writer may add some; a type of event unknown
-//! to it is an error, since folding it as anything else would be wrong.
+//! to it is an error, since folding it as anything else would be wrong. Whoever else may write to the
+//! topic, an event that was read keeps the bounds of its fields.
 
 use prost::Message;
 
+use crate::field::{MAX_ID_BYTES, MAX_NAME_BYTES};
 use crate::model::{Event, EventType};
 
 /// A record that is not an event.
@@ -21,6 +23,9 @@ pub enum WireError {
     /// A field that every event has is empty.
     #[error("field {0} is empty: the record was not written by ingest")]
     EmptyField(&'static str),
+    /// A text is longer, or a time further away, than an event's can be.
+    #[error("field {0} is out of its bounds: the record was not written by ingest")]
+    OutOfBounds(&'static str),
 }
 
 /// The message as it is read. Written by hand so that building needs no protobuf compiler.
@@ -88,8 +93,8 @@ pub fn encode(event: &Event, out: &mut Vec<u8>) {
 /// Reads a record's value.
 ///
 /// # Errors
-/// When the bytes are not the message, name a type that this version does not know, or lack the id
-/// of the event or the account.
+/// When the bytes are not the message, name a type that this version does not know, lack the id
+/// of the event or the account, or hold what is out of an event's bounds.
 pub fn decode(record: &[u8]) -> Result<Event, WireError> {
     let wire = WireEvent::decode(record)?;
     let Some(event_type) = EventType::from_number(wire.event_type) else {
@@ -100,6 +105,24 @@ pub fn decode(record: &[u8]) -> Result<Event, WireError> {
     }
     if wire.account_id.is_empty() {
         return Err(WireError::EmptyField("account_id"));
+    }
+    for (field, text, most) in [
+        ("event_id", &wire.event_id, MAX_ID_BYTES),
+        ("account_id", &wire.account_id, MAX_ID_BYTES),
+        ("user_id", &wire.user_id, MAX_ID_BYTES),
+        ("name", &wire.name, MAX_NAME_BYTES),
+    ] {
+        if text.len() > most {
+            return Err(WireError::OutOfBounds(field));
+        }
+    }
+    for (field, at) in [
+        ("occurred_at", wire.occurred_at),
+        ("received_at", wire.received_at),
+    ] {
+        if !Event::TIMES.contains(&at) {
+            return Err(WireError::OutOfBounds(field));
+        }
     }
     Ok(Event {
         event_id: wire.event_id,
@@ -203,6 +226,33 @@ mod tests {
             ..event()
         });
         assert_eq!(decode(&record), Err(WireError::EmptyField("account_id")));
+    }
+
+    #[test]
+    fn a_record_whose_fields_are_out_of_bounds_is_refused() {
+        let refused = |change: fn(&mut Event)| {
+            let mut event = event();
+            change(&mut event);
+            decode(&written(&event)).unwrap_err()
+        };
+        for (change, field) in [
+            (
+                (|event| event.event_id = "e".repeat(129)) as fn(&mut Event),
+                "event_id",
+            ),
+            (|event| event.account_id = "a".repeat(129), "account_id"),
+            (|event| event.user_id = Some("u".repeat(129)), "user_id"),
+            (|event| event.name = "n".repeat(201), "name"),
+            (|event| event.occurred_at = i64::MAX, "occurred_at"),
+            (
+                |event| event.occurred_at = Event::TIMES.start() - 1,
+                "occurred_at",
+            ),
+            (|event| event.received_at = Event::TIMES.end() + 1, "received_at"),
+            (|event| event.received_at = i64::MIN, "received_at"),
+        ] {
+            assert_eq!(refused(change), WireError::OutOfBounds(field));
+        }
     }
 
     #[test]

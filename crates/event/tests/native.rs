@@ -123,6 +123,7 @@ fn sound_events_of_every_type_are_accepted() {
         ),
         ("user", "null", r#"{"role":"champion","removed":false}"#),
         ("user", "null", r#"{"role":"decision_maker"}"#),
+        ("user", "null", r#"{"department":"営業"}"#),
         ("contract", r#""trial_started""#, "{}"),
         (
             "contract",
@@ -471,6 +472,11 @@ fn every_malformed_event_is_refused_for_its_reason_and_names_its_field() {
             of_type("user", "null", r#"{"role":"boss"}"#),
             InvalidProperty,
             "properties.role",
+        ),
+        (
+            of_type("user", "null", r#"{"department":7}"#),
+            InvalidProperty,
+            "properties.department",
         ),
         (
             of_type("user", "null", r#"{"removed":"true"}"#),

@@ -90,6 +90,7 @@ fn sound() -> Vec<Value> {
         ),
         event("user", json!(null), json!({"role": "champion", "removed": true})),
         event("user", json!(null), json!({"role": null})),
+        event("user", json!(null), json!({"department": "sales"})),
         event(
             "contract",
             json!("renewed"),
@@ -138,6 +139,7 @@ fn malformed() -> Vec<Value> {
         without("user_id", event("user", json!(null), json!({}))),
         event("user", json!(null), json!({"role": "boss"})),
         event("user", json!(null), json!({"removed": "yes"})),
+        event("user", json!(null), json!({"department": 7})),
         event("contract", json!("paused"), json!({})),
         event("contract", json!("started"), json!({"mrr": -1})),
         event("contract", json!("started"), json!({"currency": "yens"})),

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{HealthConfig, MilestoneConfig};
+use crate::evaluate::SegmentBaselines;
 
 pub(crate) const DAY: i64 = 86_400_000;
 /// 2026-03-02T00:00:00Z, a Monday.
@@ -67,7 +68,12 @@ fn a_replayed_event_is_folded_once() {
     let mut account = Account::new("acme");
     let login = event("e1", EventType::Login, "", "ann", MONDAY, "");
     fold_all(&mut account, &[login.clone(), login], &model);
-    assert_eq!(account.metrics(MONDAY, &model).logins_28d, 1);
+    assert_eq!(
+        account
+            .metrics(MONDAY, &SegmentBaselines::default(), &model)
+            .logins_28d,
+        1
+    );
     assert_eq!(account.offset(), 1, "the repeat was passed");
 }
 
@@ -252,7 +258,12 @@ fn the_newest_statement_holds_whatever_comes_last() {
         Some(MONDAY + 5),
         "the renewal was before the cancellation"
     );
-    assert_eq!(account.metrics(MONDAY + 10, &model).mrr, Some(950.0));
+    assert_eq!(
+        account
+            .metrics(MONDAY + 10, &SegmentBaselines::default(), &model)
+            .mrr,
+        Some(950.0)
+    );
 }
 
 #[test]
@@ -273,10 +284,10 @@ fn a_state_that_is_not_whole_is_refused_and_never_taken_for_an_empty_one() {
     newer.state.layout = LAYOUT + 1;
     assert!(matches!(
         Account::decode("acme", &newer.encode(&model)),
-        Err(StateError::Newer { found: 2, .. })
+        Err(StateError::Newer { found: 3, .. })
     ));
     let mut loose = account.clone();
-    loose.state.days[0].users.push(7);
+    loose.days.day_mut((MONDAY / DAY) as i32).unwrap().add_user(7, 1);
     assert!(matches!(
         Account::decode("acme", &loose.encode(&model)),
         Err(StateError::Corrupt { .. })
@@ -284,6 +295,43 @@ fn a_state_that_is_not_whole_is_refused_and_never_taken_for_an_empty_one() {
 }
 
 /// Any event of a week of a small account.
+#[test]
+fn a_state_that_no_events_can_have_made_is_refused() {
+    let model = model();
+    let mut account = Account::new("acme");
+    let ticket = r#"{"ticket_id":"T"}"#;
+    let events = [
+        event("e1", EventType::Login, "", "ann", MONDAY, ""),
+        event("e2", EventType::Ticket, "opened", "ann", MONDAY, ticket),
+        event("e3", EventType::Contract, "started", "", MONDAY, r#"{"mrr":10}"#),
+    ];
+    fold_all(&mut account, &events, &model);
+    type Harm = fn(&mut AccountState);
+    let harms: [(&str, Harm); 10] = [
+        ("offset", |state| state.offset = i64::MAX),
+        ("offset", |state| state.offset = -2),
+        ("time", |state| state.last_event_at = Some(i64::MAX)),
+        ("time", |state| state.first_event_at = Some(MONDAY + DAY)),
+        ("time", |state| state.daily_until = Some(i64::MAX)),
+        ("users", |state| state.people.seen[0].last_login_at = i64::MIN),
+        ("tickets", |state| state.tickets.push(state.tickets[0].clone())),
+        ("contract", |state| state.contract.started_at = Some(i64::MAX)),
+        ("contract", |state| {
+            let mrr = state.contract.mrr.as_mut();
+            mrr.unwrap().value = f64::NAN;
+        }),
+        ("episodes", |state| {
+            state.episodes = vec![Default::default(), Default::default()];
+        }),
+    ];
+    for (named, harm) in harms {
+        let mut harmed = account.clone();
+        harm(&mut harmed.state);
+        let error = Account::decode("acme", &harmed.encode(&model)).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let kinds = prop_oneof![
         Just((EventType::Login, "", "")),
@@ -331,17 +379,12 @@ fn numbers_of(
 ) -> (crate::Metrics, crate::Profile, Vec<UserSummary>, Vec<Daily>) {
     let mut users: Vec<UserSummary> = account.users().collect();
     users.sort_by(|one, other| one.user_id.cmp(&other.user_id));
-    let mut dailies: Vec<Daily> = account
-        .state
-        .days
-        .iter()
-        .filter_map(|day| account.daily(day.number))
-        .collect();
+    let mut dailies: Vec<Daily> = (0..40_000).filter_map(|day| account.daily(day)).collect();
     for daily in &mut dailies {
         daily.feature_uses.sort();
     }
     (
-        account.metrics(MONDAY + DAY, model),
+        account.metrics(MONDAY + DAY, &SegmentBaselines::default(), model),
         account.profile(),
         users,
         dailies,
@@ -384,7 +427,98 @@ proptest! {
     fn bytes_that_are_no_state_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let model = model();
         if let Ok(mut account) = Account::decode("acme", &bytes) {
-            account.evaluate(MONDAY, crate::Mode::Live, 0, &model);
+            account.evaluate(MONDAY, crate::Mode::Live, 0, &SegmentBaselines::default(), &model);
         }
     }
+}
+
+/// What layout 1 saved: the same tags, with the days, names and tickets of its own.
+#[test]
+fn a_state_of_the_first_layout_keeps_what_must_not_be_lost_and_asks_to_be_folded_again() {
+    use prost::encoding::{WireType, encode_key, encode_varint};
+
+    let model = model();
+    let events = [
+        event("e1", EventType::Login, "", "ann", MONDAY, ""),
+        event("e2", EventType::Feature, "report", "ann", MONDAY + 1, ""),
+    ];
+    let mut whole = Account::new("acme");
+    fold_all(&mut whole, &events, &model);
+    let mut old = AccountState {
+        layout: 1,
+        offset: 1,
+        ids: whole.state.ids.clone(),
+        last_event_at: Some(MONDAY + 1),
+        ..AccountState::default()
+    }
+    .encode_to_vec();
+    // A day, as layout 1 had it: tag 4, a message with its number.
+    encode_key(4, WireType::LengthDelimited, &mut old);
+    encode_varint(3, &mut old);
+    old.extend([8, 0xb0, 0x02]);
+    let mut account = Account::decode("acme", &old).unwrap();
+    assert!(account.must_refold());
+    assert_eq!(
+        (account.offset(), account.recall(&events[0])),
+        (1, Recall::Forgotten),
+        "its id is looked up"
+    );
+    let unfolded = event("e3", EventType::Login, "", "bob", MONDAY + 2, "");
+    let landed = events.iter().chain([&unfolded]).zip(0..);
+    account.refold(landed, &model);
+    assert!(!account.must_refold());
+    assert_eq!(
+        numbers_of(&account, &model),
+        numbers_of(&whole, &model),
+        "what lies behind its offset waits"
+    );
+    assert_eq!(
+        account.history_from(MONDAY + DAY),
+        Some(MONDAY),
+        "its rows are stated anew"
+    );
+}
+
+#[test]
+fn a_typical_account_takes_at_most_four_kilobytes() {
+    let model = model();
+    let mut account = Account::new("account-00017");
+    let mut id = 0;
+    let mut tell = |account: &mut Account, event_type, name: &str, user: &str, at, properties: &str| {
+        id += 1;
+        let event = event(&format!("e{id}"), event_type, name, user, at, properties);
+        account.fold(&event, id, &model);
+    };
+    let attributes = r#"{"name":"Acme K.K.","plan":"team","segment":"smb","timezone":"UTC","owner":"sato"}"#;
+    tell(&mut account, EventType::Account, "", "", MONDAY, attributes);
+    let contract = r#"{"mrr":900,"currency":"JPY","ends_at":"2027-03-01","seats":20}"#;
+    tell(&mut account, EventType::Contract, "started", "", MONDAY, contract);
+    for milestone in ["invited", "first_value", "integration_connected"] {
+        tell(
+            &mut account,
+            EventType::Milestone,
+            milestone,
+            "user-0",
+            MONDAY,
+            "",
+        );
+    }
+    // Ten users, twenty features, twenty events on each of the working days of ninety.
+    for day in (0..90).filter(|day| day % 7 < 5) {
+        for n in 0..20 {
+            let at = MONDAY + day * DAY + n * 1_800_000;
+            let user = format!("user-{}", (day * 3 + n) % 10);
+            if n < 6 {
+                tell(&mut account, EventType::Login, "", &user, at, "");
+            } else {
+                let feature = format!("feature.{:02}", (day * 7 + n * n) % 20);
+                tell(&mut account, EventType::Feature, &feature, &user, at, "");
+            }
+        }
+    }
+    let saved = account.encode(&model);
+    account.forget_ids(&model);
+    account.encode(&model);
+    let bytes = account.memory_bytes();
+    assert!(bytes <= 4096, "{bytes} bytes in memory, {} saved", saved.len());
 }

@@ -1,11 +1,19 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::calendar::{self, Calendar, CalendarConfig, Calendars};
+use crate::rules::{self, Rule, RuleConfig, RuleKind, shipped_rules};
+use crate::score::{Component, MOST_WEIGHT, ScoresConfig, Scoring};
+use crate::stage::{self, Stage, StageConfig, Stages};
+use crate::tier::TiersConfig;
+use crate::value_event::ValueEvents;
+
 /// Raised whenever the same configuration would give other numbers than before.
-const MODEL_VERSION: u32 = 1;
+const MODEL_VERSION: u32 = 2;
 
 /// Section `[health]`: what is expected of an account, and how its numbers become scores and alerts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -13,36 +21,54 @@ const MODEL_VERSION: u32 = 1;
 pub struct HealthConfig {
     /// IANA time zone of the accounts that name none. Default `UTC`.
     pub timezone: String,
+    /// Working days, by IANA time zone, or `default` for the zones not named. Default: `Asia/Tokyo`
+    /// without weekends and Japan's holidays, which holds unless another is given for that zone; the
+    /// other zones without weekends.
+    pub calendars: BTreeMap<String, CalendarConfig>,
     /// The features that an account should use to get the good of the product; feature breadth is
     /// unknown while there are none. Default none.
     pub key_features: Vec<String>,
+    /// Features that only advanced customers use; a number of them in use is a sign of growth. Default
+    /// none.
+    pub advanced_features: Vec<String>,
+    /// Acts that make customers stay, by the name of the milestone or feature; `second_member` is done
+    /// when a second user has been active. Default `integration_connected` and `second_member`.
+    pub sticky_actions: Vec<String>,
+    /// Accounts that a segment must have at least for its usual stickiness to count. Default 5.
+    pub segment_least_accounts: u32,
     /// The milestone or feature whose first event means that the account got value, unless the
-    /// account has a `value_event` of its own. Default `first_value`.
+    /// account has a `value_event` of its own, or its plan or segment in `value_events`. Default
+    /// `first_value`.
     pub value_event: String,
+    /// The value events of some plans and segments. Default none.
+    pub value_events: ValueEvents,
     /// Onboarding milestones in their order. Default none: onboarding is not followed.
     pub milestones: Vec<MilestoneConfig>,
     /// Days after a milestone's expected day, without any milestone reached, at which onboarding has
     /// stalled. Default 14.
     pub stalled_after_days: f64,
-    /// Days from the start within which the first value is expected. Default 14.
-    pub expected_ttv_days: f64,
-    /// Feature uses per active user in 28 days that count as full depth. Default 20.
-    pub full_depth_uses: f64,
-    /// Logins per active user in 28 days of a healthy user. Default 10.
-    pub healthy_logins: f64,
-    /// Monthly value from which an account is touched high, in the contract's currency. Default 2000.
-    pub high_touch_mrr: f64,
-    /// Monthly value below which an account is left to automation. Default 200.
-    pub tech_touch_mrr: f64,
+    /// The stages in the order in which they are tried: an account is in the first that holds, else
+    /// in `onboarding`. Default `churned`, `trial`, `onboarding`, `renewal`, `expansion`, `adoption`.
+    pub stages: Vec<StageConfig>,
+    /// The monthly values that part the touch tiers of the accounts that name none.
+    pub tiers: TiersConfig,
     /// Weights of the components in `health`, by stage; the weight of a component that is unknown is
     /// spread over the others. A stage that is not named has the weights of `adoption`.
     pub weights: BTreeMap<String, Weights>,
+    /// The same by segment and stage, for accounts of a segment that is judged otherwise; where it
+    /// names none, `weights` holds. Default none.
+    pub segment_weights: BTreeMap<String, BTreeMap<String, Weights>>,
+    /// What each number earns.
+    pub scores: ScoresConfig,
     /// Health up to which the band is red. Default 50.
     pub red_up_to: f64,
     /// Health up to which the band is yellow; above it is green. Default 75.
     pub yellow_up_to: f64,
-    /// When to alert. Default: `churn_risk`, `silence`, `falling_usage` and `stalled_onboarding`.
-    pub rules: Vec<Rule>,
+    /// When to alert, besides the shipped rules; one that bears the name of a shipped rule replaces it.
+    /// Default none.
+    pub rules: Vec<RuleConfig>,
+    /// Names of shipped rules that are not to be in force. Default none.
+    pub without_rules: Vec<String>,
     /// Hours for which the ids of events are remembered in the account's saved state; an event that
     /// occurred longer before the account's newest one is looked up in ClickHouse, unless there is
     /// room to remember more (`aggregate.remember_ids`). Default 24.
@@ -61,139 +87,59 @@ pub struct MilestoneConfig {
     pub expected_days: f64,
 }
 
-/// How much each component counts in `health`. Only the proportions matter.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How much each component counts in `health`, 0 when it is left out. Only the proportions matter.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 #[allow(missing_docs, reason = "the fields are the components")]
 pub struct Weights {
     pub ttv: f64,
     pub activity: f64,
     pub adoption: f64,
+    pub sentiment: f64,
+    pub support: f64,
 }
 
-/// How bad an alert is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Severity {
-    Info,
-    Warning,
-    Critical,
-}
-
-impl Severity {
-    /// The name used on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Critical => "critical",
-        }
-    }
-}
-
-/// A rule that watches one number. An episode opens when the number reaches `open` and is resolved
-/// when it has come back to `clear`; between the two nothing changes. Where `open` is above `clear`
-/// the number is bad when it is high, else when it is low.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    /// The rule's name, on alerts and in metrics.
-    pub name: String,
-    /// The number, by its name in `account_metrics` or `account_scores`; `onboarding_state` counts
-    /// done 0, on track 1, behind 2, stalled 3.
-    pub number: String,
-    /// Where an episode opens.
-    pub open: f64,
-    /// Where it is resolved.
-    pub clear: f64,
-    /// Where it becomes critical. Default never.
-    #[serde(default)]
-    pub escalate: Option<f64>,
-    /// How bad it is when it opens.
-    pub severity: Severity,
-    /// Days after a resolve during which the rule does not open again for the account. Default 7.
-    #[serde(default = "default_cooldown")]
-    pub cooldown_days: f64,
-}
-
-fn default_cooldown() -> f64 {
-    7.0
+fn default_weights() -> BTreeMap<String, Weights> {
+    let weights = |stage: &str, [ttv, activity, adoption, sentiment, support]: [f64; 5]| {
+        let weights = Weights {
+            ttv,
+            activity,
+            adoption,
+            sentiment,
+            support,
+        };
+        (stage.to_string(), weights)
+    };
+    BTreeMap::from([
+        weights("trial", [0.35, 0.3, 0.2, 0.05, 0.1]),
+        weights("onboarding", [0.35, 0.3, 0.2, 0.05, 0.1]),
+        weights("adoption", [0.05, 0.4, 0.3, 0.1, 0.15]),
+        weights("renewal", [0.0, 0.4, 0.25, 0.2, 0.15]),
+    ])
 }
 
 impl Default for HealthConfig {
     fn default() -> Self {
-        let onboarding = Weights {
-            ttv: 0.4,
-            activity: 0.35,
-            adoption: 0.25,
-        };
-        let adoption = Weights {
-            ttv: 0.1,
-            activity: 0.5,
-            adoption: 0.4,
-        };
-        let rule = |name: &str, number: &str, open, clear, escalate, severity| Rule {
-            name: name.to_string(),
-            number: number.to_string(),
-            open,
-            clear,
-            escalate,
-            severity,
-            cooldown_days: default_cooldown(),
-        };
         HealthConfig {
             timezone: "UTC".to_string(),
+            calendars: calendar::shipped(),
             key_features: Vec::new(),
+            advanced_features: Vec::new(),
+            sticky_actions: vec!["integration_connected".to_string(), "second_member".to_string()],
+            segment_least_accounts: 5,
             value_event: "first_value".to_string(),
+            value_events: ValueEvents::default(),
             milestones: Vec::new(),
             stalled_after_days: 14.0,
-            expected_ttv_days: 14.0,
-            full_depth_uses: 20.0,
-            healthy_logins: 10.0,
-            high_touch_mrr: 2000.0,
-            tech_touch_mrr: 200.0,
-            weights: BTreeMap::from([
-                ("trial".to_string(), onboarding),
-                ("onboarding".to_string(), onboarding),
-                ("adoption".to_string(), adoption),
-            ]),
+            weights: default_weights(),
+            segment_weights: BTreeMap::new(),
+            scores: ScoresConfig::default(),
+            stages: stage::shipped(),
+            tiers: TiersConfig::default(),
             red_up_to: 50.0,
             yellow_up_to: 75.0,
-            rules: vec![
-                rule(
-                    "churn_risk",
-                    "churn_risk",
-                    0.3,
-                    0.15,
-                    Some(0.6),
-                    Severity::Warning,
-                ),
-                rule(
-                    "silence",
-                    "days_since_last_active",
-                    14.0,
-                    3.0,
-                    Some(28.0),
-                    Severity::Warning,
-                ),
-                rule(
-                    "falling_usage",
-                    "usage_trend",
-                    0.5,
-                    0.8,
-                    Some(0.2),
-                    Severity::Warning,
-                ),
-                rule(
-                    "stalled_onboarding",
-                    "onboarding_state",
-                    3.0,
-                    1.0,
-                    None,
-                    Severity::Warning,
-                ),
-            ],
+            rules: Vec::new(),
+            without_rules: Vec::new(),
             remember_ids_hours: 24.0,
             remember_ids_max: 4096,
         }
@@ -215,6 +161,11 @@ pub struct ConfigError {
 pub struct Model {
     pub(crate) config: HealthConfig,
     pub(crate) zone: TimeZone,
+    pub(crate) scoring: Scoring,
+    calendars: Calendars,
+    stages: Stages,
+    /// The rules in force, by name.
+    pub(crate) rules: Arc<[Rule]>,
     hash: String,
 }
 
@@ -234,9 +185,6 @@ impl Model {
             ));
         };
         positive("stalled_after_days", config.stalled_after_days)?;
-        positive("expected_ttv_days", config.expected_ttv_days)?;
-        positive("full_depth_uses", config.full_depth_uses)?;
-        positive("healthy_logins", config.healthy_logins)?;
         positive("remember_ids_hours", config.remember_ids_hours)?;
         if config.remember_ids_max == 0 {
             return Err(wrong("remember_ids_max", "must be at least 1".to_string()));
@@ -248,15 +196,10 @@ impl Model {
                 "must be below yellow_up_to, both within 0 and 100".to_string(),
             ));
         }
-        if config.high_touch_mrr.is_nan()
-            || config.tech_touch_mrr.is_nan()
-            || config.tech_touch_mrr > config.high_touch_mrr
-        {
-            return Err(wrong(
-                "tech_touch_mrr",
-                "must not be above high_touch_mrr".to_string(),
-            ));
-        }
+        let calendars = Calendars::new(&config.calendars)?;
+        config.value_events.check()?;
+        let stages = Stages::new(&config.stages)?;
+        config.tiers.check()?;
         if !config.weights.contains_key("adoption") {
             return Err(wrong(
                 "weights",
@@ -264,8 +207,14 @@ impl Model {
             ));
         }
         for (stage, weights) in &config.weights {
-            check_weights(stage, weights)?;
+            check_weights(&format!("weights.{stage}"), stage, weights)?;
         }
+        for (segment, stages) in &config.segment_weights {
+            for (stage, weights) in stages {
+                check_weights(&format!("segment_weights.{segment}.{stage}"), stage, weights)?;
+            }
+        }
+        let scoring = Scoring::new(&config.scores)?;
         for (position, milestone) in config.milestones.iter().enumerate() {
             let field = format!("milestones[{position}].expected_days");
             positive(&field, milestone.expected_days)?;
@@ -279,11 +228,17 @@ impl Model {
                 ));
             }
         }
-        for (position, rule) in config.rules.iter().enumerate() {
-            check_rule(position, rule, &config.rules[..position])?;
-        }
+        let rules = rules::in_force(&config.rules, &config.without_rules)?;
         let hash = hash(&config);
-        Ok(Model { config, zone, hash })
+        Ok(Model {
+            config,
+            zone,
+            scoring,
+            calendars,
+            stages,
+            rules,
+            hash,
+        })
     }
 
     /// The configuration.
@@ -291,66 +246,63 @@ impl Model {
         &self.config
     }
 
+    /// The calendars by time zone; `default` is that of the zones not named.
+    pub fn calendars(&self) -> impl Iterator<Item = (&str, &Calendar)> {
+        self.calendars.all()
+    }
+
+    /// The working days of the accounts of a time zone.
+    pub fn calendar(&self, zone: &TimeZone) -> &Calendar {
+        self.calendars.of(zone)
+    }
+
+    /// The stages that an account can be in, and when.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// The rules in force, and what each tells of.
+    pub fn rules(&self) -> impl Iterator<Item = (&str, RuleKind)> {
+        self.rules.iter().map(|rule| (rule.name.as_str(), rule.kind))
+    }
+
     /// Identifies the model and its configuration: 32 hexadecimal digits that change when any score
     /// could.
     pub fn hash(&self) -> &str {
         &self.hash
     }
+
+    /// The weights of the components for accounts of this stage and segment.
+    pub(crate) fn weights(&self, stage: Stage, segment: Option<&str>) -> Weights {
+        let HealthConfig {
+            weights,
+            segment_weights,
+            ..
+        } = &self.config;
+        segment
+            .and_then(|segment| segment_weights.get(segment)?.get(stage.as_str()))
+            .or_else(|| weights.get(stage.as_str()))
+            .or_else(|| weights.get("adoption"))
+            .copied()
+            .unwrap_or_default()
+    }
 }
 
-fn check_weights(stage: &str, weights: &Weights) -> Result<(), ConfigError> {
+fn check_weights(field: &str, stage: &str, weights: &Weights) -> Result<(), ConfigError> {
     const STAGES: [&str; 5] = ["trial", "onboarding", "adoption", "expansion", "renewal"];
-    let field = format!("weights.{stage}");
     if !STAGES.contains(&stage) {
         return Err(wrong(
-            &field,
+            field,
             format!("is not a stage; stages are {}", STAGES.join(", ")),
         ));
     }
-    let parts = [weights.ttv, weights.activity, weights.adoption];
-    if parts.iter().any(|part| !part.is_finite() || *part < 0.0) || parts.iter().sum::<f64>() <= 0.0 {
+    let parts = Component::ALL.map(|component| component.weight(weights));
+    let are_weights = parts.iter().all(|part| (0.0..=MOST_WEIGHT).contains(part));
+    if !are_weights || parts.iter().sum::<f64>() <= 0.0 {
         return Err(wrong(
-            &field,
-            "must be numbers of at least 0, one of them above 0".to_string(),
+            field,
+            format!("must be numbers from 0 to {MOST_WEIGHT}, one of them above 0"),
         ));
-    }
-    Ok(())
-}
-
-fn check_rule(position: usize, rule: &Rule, earlier: &[Rule]) -> Result<(), ConfigError> {
-    let field = |name: &str| format!("rules[{position}].{name}");
-    if rule.name.is_empty() || earlier.iter().any(|other| other.name == rule.name) {
-        return Err(wrong(
-            &field("name"),
-            format!("{:?} is empty or there twice", rule.name),
-        ));
-    }
-    if !crate::evaluate::RULE_NUMBERS.contains(&rule.number.as_str()) {
-        let known = crate::evaluate::RULE_NUMBERS.join(", ");
-        return Err(wrong(
-            &field("number"),
-            format!("{:?} is not one of {known}", rule.number),
-        ));
-    }
-    if !rule.open.is_finite() || !rule.clear.is_finite() || rule.open == rule.clear {
-        return Err(wrong(
-            &field("clear"),
-            "must differ from open, so that an alert does not flutter".to_string(),
-        ));
-    }
-    let high_is_bad = rule.open > rule.clear;
-    if let Some(escalate) = rule.escalate {
-        let further = if high_is_bad {
-            escalate > rule.open
-        } else {
-            escalate < rule.open
-        };
-        if !further {
-            return Err(wrong(&field("escalate"), "must lie beyond open".to_string()));
-        }
-    }
-    if !rule.cooldown_days.is_finite() || rule.cooldown_days < 0.0 {
-        return Err(wrong(&field("cooldown_days"), "must be at least 0".to_string()));
     }
     Ok(())
 }
@@ -362,7 +314,7 @@ fn positive(field: &str, value: f64) -> Result<(), ConfigError> {
     Err(wrong(field, format!("{value} must be above 0")))
 }
 
-fn wrong(field: &str, problem: String) -> ConfigError {
+pub(crate) fn wrong(field: &str, problem: String) -> ConfigError {
     ConfigError {
         field: field.to_string(),
         problem,
@@ -370,7 +322,8 @@ fn wrong(field: &str, problem: String) -> ConfigError {
 }
 
 fn hash(config: &HealthConfig) -> String {
-    let text = serde_json::to_vec(config).expect("a configuration of strings and finite numbers is JSON");
+    let text = serde_json::to_vec(&(config, shipped_rules()))
+        .expect("a configuration of strings and finite numbers is JSON");
     let mut hasher = Xxh3::new();
     hasher.update(&MODEL_VERSION.to_le_bytes());
     hasher.update(&text);
@@ -385,7 +338,7 @@ mod tests {
     fn the_defaults_hold_and_their_hash_changes_with_any_field() {
         let model = Model::new(HealthConfig::default()).unwrap();
         let other = Model::new(HealthConfig {
-            expected_ttv_days: 15.0,
+            red_up_to: 45.0,
             ..HealthConfig::default()
         })
         .unwrap();
@@ -405,21 +358,59 @@ mod tests {
             zone,
             "health.timezone: \"Tokyo\" is not an IANA time zone such as Asia/Tokyo"
         );
-        let mut config = HealthConfig::default();
-        config.rules[1].number = "days_since_login".into();
-        assert!(refused(config).starts_with("health.rules[1].number: \"days_since_login\" is not one of"));
-        let mut config = HealthConfig::default();
-        config.rules[0].escalate = Some(0.1);
-        assert_eq!(refused(config), "health.rules[0].escalate: must lie beyond open");
         let config = HealthConfig {
             red_up_to: 80.0,
             ..HealthConfig::default()
         };
         assert!(refused(config).starts_with("health.red_up_to"));
         let config = HealthConfig {
-            full_depth_uses: f64::NAN,
+            stalled_after_days: f64::NAN,
             ..HealthConfig::default()
         };
-        assert!(refused(config).starts_with("health.full_depth_uses"));
+        assert!(refused(config).starts_with("health.stalled_after_days"));
+    }
+
+    #[test]
+    fn calendars_stages_tiers_and_value_events_are_read_checked_and_part_of_the_hash() {
+        let read = |text: &str| serde_json::from_str::<HealthConfig>(text);
+        let given = [
+            r#"{"calendars": {"default": {"weekend": ["fri"], "extra": ["2026-12-29"]}}}"#,
+            r#"{"stages": [{"name": "adoption", "from": ["started"]}]}"#,
+            r#"{"tiers": {"high": {"default": 90000}}}"#,
+            r#"{"value_events": {"plan": {"team": "invited"}}}"#,
+        ];
+        let usual = Model::new(HealthConfig::default()).unwrap();
+        for text in given {
+            assert_ne!(
+                Model::new(read(text).unwrap()).unwrap().hash(),
+                usual.hash(),
+                "{text}"
+            );
+        }
+        let wrong = [
+            (r#"{"calendars": {"Tokyo": {}}}"#, "health.calendars.\"Tokyo\""),
+            (
+                r#"{"stages": [{"name": "adoption", "from": ["begun"]}]}"#,
+                "health.stages[0].from[0]",
+            ),
+            (
+                r#"{"tiers": {"high": {"JPY": 1}}}"#,
+                "health.tiers.high: must name default",
+            ),
+            (
+                r#"{"value_events": {"plan": {"team": ""}}}"#,
+                "health.value_events.plan",
+            ),
+        ];
+        for (text, field) in wrong {
+            let error = Model::new(read(text).unwrap()).unwrap_err().to_string();
+            assert!(error.starts_with(field), "{error}");
+        }
+        for unknown in [
+            r#"{"calendars": {"UTC": {"week": []}}}"#,
+            r#"{"tiers": {"mid": {}}}"#,
+        ] {
+            assert!(read(unknown).unwrap_err().to_string().contains("unknown field"));
+        }
     }
 }

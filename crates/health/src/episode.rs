@@ -1,13 +1,17 @@
-//! Alert episodes: a rule's trouble with an account, from its opening to its resolve.
+//! Alert episodes: a rule's trouble with an account, from its opening to its end.
 //!
 //! What holds: an account has at most one open episode a rule; the ids follow from the account, the
-//! rule and the episode's number, never from a clock; and an episode that opened while history was
+//! rule and the episode's number, never from a clock; an episode that opened while history was
 //! replayed is announced only if it is still open when the account is evaluated live, so that nobody
-//! is told of a past that is over.
+//! is told of a past that is over; and nobody is told of the end of what nobody was told of.
 
+use std::collections::BTreeMap;
+
+use event::Event;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::config::{Model, Rule, Severity};
+use crate::rules::{Facts, Rule, Severity, find};
+use crate::stage::Stage;
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -16,7 +20,8 @@ const DAY_MS: f64 = 86_400_000.0;
 pub(crate) struct Episode {
     #[prost(string, tag = "1")]
     rule: String,
-    /// Counts the rule's episodes of the account from 1.
+    /// Counts the rule's episodes of the account from 1; 0 while `when` has not held for long enough
+    /// to open the first.
     #[prost(uint32, tag = "2")]
     number: u32,
     #[prost(bool, tag = "3")]
@@ -29,9 +34,16 @@ pub(crate) struct Episode {
     /// When it opened, milliseconds.
     #[prost(sint64, tag = "6")]
     opened_at: i64,
-    /// When it was resolved, milliseconds; 0 while it is open.
+    /// When it ended, milliseconds; 0 while it is open.
     #[prost(sint64, tag = "7")]
     resolved_at: i64,
+    /// For how many evaluations on end `when` has held without an episode; counts no further than the
+    /// rule's `hold`.
+    #[prost(uint32, tag = "8")]
+    held: u32,
+    /// Whether it ended because it should not have been: then nothing has to cool.
+    #[prost(bool, tag = "9")]
+    is_retracted: bool,
 }
 
 /// Whether the evaluation speaks of now or of a past that is replayed.
@@ -39,9 +51,31 @@ pub(crate) struct Episode {
 pub enum Mode {
     /// Of now: what has changed is told.
     Live,
+    /// Of now, but events of now may be on their way: what rules of absence found is kept for later,
+    /// save the end of what was told before.
+    Lagging,
     /// Of the past, or of a present that is not fully known yet: nothing is told but the end of what
     /// was told before.
     Replay,
+}
+
+impl Mode {
+    fn is_quiet_about(self, rule: &Rule) -> bool {
+        match self {
+            Mode::Live => false,
+            Mode::Lagging => rule.absence,
+            Mode::Replay => true,
+        }
+    }
+}
+
+/// An episode that was told and is still open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenEpisode<'a> {
+    /// The rule's name.
+    pub rule: &'a str,
+    /// When it opened, milliseconds.
+    pub opened_at: i64,
 }
 
 /// What happened to an episode.
@@ -50,6 +84,7 @@ pub(crate) enum Change {
     Opened,
     Escalated,
     Resolved,
+    Retracted,
 }
 
 impl Change {
@@ -58,11 +93,13 @@ impl Change {
             Change::Opened => "opened",
             Change::Escalated => "escalated",
             Change::Resolved => "resolved",
+            Change::Retracted => "retracted",
         }
     }
 }
 
 /// A change that is to be told.
+#[derive(Debug)]
 pub(crate) struct Told<'a> {
     pub(crate) rule: &'a Rule,
     pub(crate) change: Change,
@@ -70,141 +107,281 @@ pub(crate) struct Told<'a> {
     pub(crate) episode_id: String,
     pub(crate) alert_id: String,
     pub(crate) opened_at: i64,
-    pub(crate) value: Option<f64>,
 }
 
-/// Brings the episodes up to `now`, given the rules' numbers; `None` leaves an episode as it is.
-/// Episodes of rules that are configured no more, and all of an account that has churned, end.
+/// What a step did.
+#[derive(Debug, Default)]
+pub(crate) struct Stepped<'a> {
+    pub(crate) told: Vec<Told<'a>>,
+    /// Whether any episode differs from before, told or not.
+    pub(crate) moved: bool,
+}
+
+/// Brings the episodes, which are in the order of their rules, up to `now`. Episodes of rules that are
+/// in force no more are forgotten; those of rules that do not watch the account's tier, and all of an
+/// account that has churned, end.
 pub(crate) fn step<'a>(
     episodes: &mut Vec<Episode>,
     account_id: &str,
-    model: &'a Model,
+    rules: &'a [Rule],
+    facts: &Facts<'_>,
     now: i64,
     mode: Mode,
-    churned: bool,
-    value_of: impl Fn(&str) -> Option<f64>,
-) -> Vec<Told<'a>> {
-    let mut told = Vec::new();
-    episodes.retain(|episode| model.config.rules.iter().any(|rule| rule.name == episode.rule));
-    for rule in &model.config.rules {
-        let place = match episodes.binary_search_by(|episode| episode.rule.cmp(&rule.name)) {
+) -> Stepped<'a> {
+    let mut stepped = Stepped::default();
+    let before = episodes.len();
+    episodes.retain(|episode| find(rules, &episode.rule).is_some());
+    stepped.moved = episodes.len() != before;
+    let churned = facts.stage == Stage::Churned;
+    for rule in rules {
+        let is_watched = !churned && rule.watches(facts.tier);
+        let place = episodes.binary_search_by(|episode| episode.rule.cmp(&rule.name));
+        let place = match place {
             Ok(place) => place,
+            // Most rules have no episode of most accounts.
+            Err(_) if !is_watched || rule.holds(facts) != Some(true) => continue,
             Err(place) => {
-                episodes.insert(
-                    place,
-                    Episode {
-                        rule: rule.name.clone(),
-                        ..Episode::default()
-                    },
-                );
+                episodes.insert(place, Episode::none_yet(rule));
                 place
             }
         };
         let episode = &mut episodes[place];
-        let value = value_of(&rule.number);
-        if let Some(change) = episode.step(rule, value, now, mode, churned) {
-            let severity = if episode.is_critical {
-                Severity::Critical
-            } else {
-                rule.severity
-            };
-            told.push(episode.tell(rule, account_id, change, severity, value));
+        let standing = episode.standing();
+        let change = episode.step(rule, facts, now, mode, is_watched);
+        stepped.moved |= episode.standing() != standing;
+        if let Some(change) = change {
+            stepped.told.push(episode.tell(rule, account_id, change));
         }
     }
-    // An episode that was never open says nothing.
-    episodes.retain(|episode| episode.number > 0);
+    // Of a rule that has never opened there is nothing to keep once `when` no longer holds.
+    episodes.retain(|episode| episode.number > 0 || episode.held > 0);
+    stepped
+}
+
+/// Ends the announced open episodes that `should_have_opened` denies, given the rule's name and when
+/// it opened; those of which it knows nothing stay.
+pub(crate) fn retract<'a>(
+    episodes: &mut [Episode],
+    account_id: &str,
+    rules: &'a [Rule],
+    now: i64,
+    should_have_opened: impl Fn(&str, i64) -> Option<bool>,
+) -> Vec<Told<'a>> {
+    let mut told = Vec::new();
+    for episode in episodes.iter_mut().filter(|episode| episode.is_told()) {
+        let Some(rule) = find(rules, &episode.rule) else {
+            continue;
+        };
+        if should_have_opened(&episode.rule, episode.opened_at) == Some(false) {
+            episode.end(now);
+            episode.is_retracted = true;
+            told.push(episode.tell(rule, account_id, Change::Retracted));
+        }
+    }
     told
 }
 
+/// The episodes that were told and are still open.
+pub(crate) fn open(episodes: &[Episode]) -> impl Iterator<Item = OpenEpisode<'_>> {
+    let open = episodes.iter().filter(|episode| episode.is_told());
+    open.map(|episode| OpenEpisode {
+        rule: &episode.rule,
+        opened_at: episode.opened_at,
+    })
+}
+
+/// Takes over the episodes of `lived`, the account's history lived again, where the account has none of
+/// the rule or nobody was told of any yet.
+pub(crate) fn adopt(episodes: &mut Vec<Episode>, lived: &[Episode]) {
+    for past in lived {
+        match episodes.binary_search_by(|episode| episode.rule.cmp(&past.rule)) {
+            Ok(place) => {
+                let own = &mut episodes[place];
+                let was_told = own.is_announced || own.number > 1 || own.resolved_at != 0;
+                // What opened just now is what the history may have been saying for long.
+                if !was_told && (past.is_open || !own.is_open) {
+                    *own = past.clone();
+                }
+            }
+            Err(place) => episodes.insert(place, past.clone()),
+        }
+    }
+}
+
+/// Numbers of a rule's episodes among which that of a told one is looked for.
+const MOST_EPISODES: u32 = 100_000;
+
+/// A change that was told, as whoever was told of it knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToldChange {
+    /// The episode's id.
+    pub episode_id: String,
+    /// The rule's name.
+    pub rule: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// `opened`, `escalated`, `resolved` or `retracted`.
+    pub change: String,
+    /// When the change was found, milliseconds.
+    pub at: i64,
+    /// When the episode opened, milliseconds, where the change says so.
+    pub opened_at: Option<i64>,
+}
+
+/// The newest episode of each rule, in the order of the rules, as it follows from what was told of it.
+pub(crate) fn recall(account_id: &str, changes: &[ToldChange]) -> Vec<Episode> {
+    let mut told: BTreeMap<&str, BTreeMap<&str, Vec<&ToldChange>>> = BTreeMap::new();
+    for change in changes {
+        let of_rule = told.entry(&change.rule).or_default();
+        of_rule.entry(&change.episode_id).or_default().push(change);
+    }
+    let newest = told.into_iter().filter_map(|(rule, mut episodes)| {
+        // An id does not give its number away, but the numbers are small.
+        let mut newest = None;
+        for number in 1..=MOST_EPISODES {
+            let episode_id = id("ep", &[account_id, rule, &number.to_string()]);
+            if let Some(changes) = episodes.remove(episode_id.as_str()) {
+                newest = Some((number, changes));
+            }
+            if episodes.is_empty() {
+                break;
+            }
+        }
+        let (number, changes) = newest?;
+        Some(Episode::told(rule, number, &changes))
+    });
+    newest.collect()
+}
+
+/// Puts the episodes in the order of their rules.
+pub(crate) fn sort(episodes: &mut [Episode]) {
+    episodes.sort_by(|one, other| one.rule.cmp(&other.rule));
+}
+
+/// Whether the episodes can have come to be so, which a state that was read must prove.
+pub(crate) fn are_sound(episodes: &[Episode]) -> bool {
+    let can_be = |episode: &Episode| {
+        let times = [episode.opened_at, episode.resolved_at];
+        times.iter().all(|at| Event::TIMES.contains(at)) && episode.number < u32::MAX
+    };
+    episodes.is_sorted_by(|one, other| one.rule < other.rule) && episodes.iter().all(can_be)
+}
+
 impl Episode {
+    /// The episode of which these changes were told.
+    fn told(rule: &str, number: u32, changes: &[&ToldChange]) -> Episode {
+        let ends = ["resolved", "retracted"];
+        let end = changes
+            .iter()
+            .find(|change| ends.contains(&change.change.as_str()));
+        let opened_at = changes.iter().map(|change| change.opened_at.unwrap_or(change.at));
+        Episode {
+            rule: rule.to_string(),
+            number,
+            is_open: end.is_none(),
+            is_announced: true,
+            is_critical: changes.iter().any(|change| change.severity == "critical"),
+            opened_at: opened_at.min().unwrap_or(0),
+            resolved_at: end.map_or(0, |end| end.at),
+            held: 0,
+            is_retracted: end.is_some_and(|end| end.change == "retracted"),
+        }
+    }
+
+    fn none_yet(rule: &Rule) -> Episode {
+        Episode {
+            rule: rule.name.clone(),
+            ..Episode::default()
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        self.is_open && self.is_announced
+    }
+
+    /// All of it that a step can change without opening or ending it.
+    fn standing(&self) -> (u32, bool, bool, bool, u32) {
+        (
+            self.number,
+            self.is_open,
+            self.is_announced,
+            self.is_critical,
+            self.held,
+        )
+    }
+
     fn step(
         &mut self,
         rule: &Rule,
-        value: Option<f64>,
+        facts: &Facts<'_>,
         now: i64,
         mode: Mode,
-        churned: bool,
+        is_watched: bool,
     ) -> Option<Change> {
         if !self.is_open {
-            let value = value?;
-            if churned || !reached(rule, value, rule.open) || self.is_cooling(rule, now) {
+            if !is_watched || rule.holds(facts) != Some(true) {
+                self.held = 0;
+                return None;
+            }
+            self.held = self.held.saturating_add(1).min(rule.hold);
+            if self.held < rule.hold || self.is_cooling(rule, now) {
                 return None;
             }
             self.number += 1;
             self.is_open = true;
             self.is_announced = false;
+            self.is_critical = false;
+            self.is_retracted = false;
             self.opened_at = now;
             self.resolved_at = 0;
-            self.is_critical = is_critical(rule, value);
-        } else if churned || value.is_some_and(|value| !beyond(rule, value, rule.clear)) {
-            self.is_open = false;
-            self.resolved_at = now;
-            // Nobody need hear of the end of what nobody heard of.
+            self.held = 0;
+        } else if !is_watched || rule.is_clear(facts) {
+            self.end(now);
             return self.is_announced.then_some(Change::Resolved);
         }
 
-        let escalates = !self.is_critical && value.is_some_and(|value| is_critical(rule, value));
-        self.is_critical |= escalates;
-        if mode == Mode::Replay {
-            return None;
-        }
+        let escalates = !self.is_critical && rule.is_critical(facts);
         if !self.is_announced {
+            self.is_critical |= escalates;
+            if mode.is_quiet_about(rule) {
+                return None;
+            }
             self.is_announced = true;
             return Some(Change::Opened);
         }
-        escalates.then_some(Change::Escalated)
+        // An escalation that cannot be told now is found again later, if it lasts.
+        if !escalates || mode.is_quiet_about(rule) {
+            return None;
+        }
+        self.is_critical = true;
+        Some(Change::Escalated)
+    }
+
+    fn end(&mut self, now: i64) {
+        self.is_open = false;
+        self.resolved_at = now;
     }
 
     fn is_cooling(&self, rule: &Rule, now: i64) -> bool {
         let since = now.saturating_sub(self.resolved_at) as f64 / DAY_MS;
-        self.number > 0 && since < rule.cooldown_days
+        self.number > 0 && !self.is_retracted && since < rule.cooldown_days
     }
 
-    fn tell<'a>(
-        &self,
-        rule: &'a Rule,
-        account_id: &str,
-        change: Change,
-        severity: Severity,
-        value: Option<f64>,
-    ) -> Told<'a> {
-        let episode_id = id("ep", &[account_id, &rule.name, &self.number.to_string()]);
-        let alert_id = id(
-            "al",
-            &[account_id, &rule.name, &self.number.to_string(), change.as_str()],
-        );
+    fn tell<'a>(&self, rule: &'a Rule, account_id: &str, change: Change) -> Told<'a> {
+        let number = self.number.to_string();
         Told {
             rule,
             change,
-            severity,
-            episode_id,
-            alert_id,
+            severity: if self.is_critical {
+                Severity::Critical
+            } else {
+                rule.severity
+            },
+            episode_id: id("ep", &[account_id, &rule.name, &number]),
+            alert_id: id("al", &[account_id, &rule.name, &number, change.as_str()]),
             opened_at: self.opened_at,
-            value,
         }
     }
-}
-
-/// Whether `value` is at `bound` or worse.
-fn reached(rule: &Rule, value: f64, bound: f64) -> bool {
-    if rule.open > rule.clear {
-        value >= bound
-    } else {
-        value <= bound
-    }
-}
-
-/// Whether `value` is worse than `bound`.
-fn beyond(rule: &Rule, value: f64, bound: f64) -> bool {
-    if rule.open > rule.clear {
-        value > bound
-    } else {
-        value < bound
-    }
-}
-
-fn is_critical(rule: &Rule, value: f64) -> bool {
-    rule.severity == Severity::Critical || rule.escalate.is_some_and(|bound| reached(rule, value, bound))
 }
 
 /// An id that follows from its parts: a prefix and 32 hexadecimal digits.

@@ -1,46 +1,17 @@
 //! Evaluating an account: its numbers, scores and stage at an instant, and its alert episodes.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use crate::account::Account;
-use crate::alert::AlertChange;
+use crate::alert::{AlertChange, Subject};
 use crate::config::Model;
-use crate::episode::{self, Change, Mode, Told};
-use crate::metrics::Metrics;
+use crate::episode::{self, Mode, OpenEpisode, Told, ToldChange};
+use crate::numbers::Metrics;
+use crate::rules::{self, Facts};
 use crate::score::Scores;
-use crate::stage::{Stage, Tier};
+use crate::stage::Stage;
 use crate::stamped::{number, text};
-use crate::words;
-
-/// The numbers that a rule can watch.
-pub(crate) const RULE_NUMBERS: [&str; 23] = [
-    "logins_1d",
-    "logins_7d",
-    "logins_28d",
-    "logins_90d",
-    "days_since_last_login",
-    "days_since_last_active",
-    "active_users_7d",
-    "active_users_28d",
-    "stickiness",
-    "seat_utilisation",
-    "feature_breadth",
-    "feature_depth",
-    "usage_28d",
-    "usage_trend",
-    "ttv_running_days",
-    "onboarding_state",
-    "open_tickets",
-    "oldest_open_ticket_days",
-    "days_to_renewal",
-    "health",
-    "activity",
-    "adoption",
-    "churn_risk",
-];
-
-/// Drivers that a webhook names: the strongest of those that make it worse.
-const TOLD_DRIVERS: usize = 3;
+use crate::tier::Tier;
 
 /// What an evaluation found.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +28,13 @@ pub struct Evaluation {
     pub tier: Tier,
     /// Whether an alert episode opened, escalated or ended, told or not: the account is to be saved.
     pub episodes_moved: bool,
+}
+
+/// The usual stickiness of each segment, which an account is judged against.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SegmentBaselines {
+    /// Median stickiness by segment; the empty name stands for accounts without one.
+    pub stickiness: BTreeMap<String, f64>,
 }
 
 /// What is known of an account besides its numbers.
@@ -79,49 +57,113 @@ pub struct Profile {
 }
 
 impl Account {
-    /// Evaluates the account at `now` and brings its alert episodes up to date; what is to be told of
-    /// them goes to the outbox.
-    ///
-    /// `caused_by_received_at` is when the newest event was received that the evaluation answers, 0
-    /// for a timer's.
-    pub fn evaluate(
-        &mut self,
-        now: i64,
-        mode: Mode,
-        caused_by_received_at: i64,
-        model: &Model,
-    ) -> Evaluation {
-        let metrics = self.metrics(now, model);
-        let stage = self.stage(&metrics, now);
-        let tier = self.tier(&metrics, model);
-        let scores = Scores::of(&metrics, stage, model);
-        let churned = stage == Stage::Churned;
-        let before = self.state.episodes.clone();
-        let mut episodes = std::mem::take(&mut self.state.episodes);
-        let told = episode::step(
-            &mut episodes,
-            &self.account_id,
-            model,
-            now,
-            mode,
-            churned,
-            |name| rule_number(name, &metrics, &scores),
-        );
-        self.state.episodes = episodes;
-        let episodes_moved = before != self.state.episodes;
-        let evaluation = Evaluation {
+    /// The account's numbers, scores, stage and tier at `now`, leaving its alert episodes alone.
+    pub fn assess(&self, now: i64, segments: &SegmentBaselines, model: &Model) -> Evaluation {
+        let (metrics, usual) = self.measure(now, segments, model);
+        let stage = self.stage(now, model);
+        let tier = self.tier(model);
+        let segment = text(&self.state.attributes.segment);
+        let scores = Scores::of(&metrics, &usual, stage, segment, model);
+        Evaluation {
             at: now,
             metrics,
             scores,
             stage,
             tier,
-            episodes_moved,
-        };
-        for told in told {
-            let change = self.alert(told, &evaluation, caused_by_received_at, model);
-            self.state.outbox.push(change);
+            episodes_moved: false,
         }
+    }
+
+    /// Evaluates the account at `now` and brings its alert episodes up to date; what is to be told of
+    /// them goes to the outbox.
+    ///
+    /// `caused_by_received_at` is when the newest event was received that the evaluation answers, 0
+    /// for a timer's. `segments` is what the account's segment usually does.
+    pub fn evaluate(
+        &mut self,
+        now: i64,
+        mode: Mode,
+        caused_by_received_at: i64,
+        segments: &SegmentBaselines,
+        model: &Model,
+    ) -> Evaluation {
+        let mut evaluation = self.assess(now, segments, model);
+        let mut episodes = std::mem::take(&mut self.state.episodes);
+        let facts = self.facts(&evaluation);
+        let stepped = episode::step(&mut episodes, &self.account_id, &model.rules, &facts, now, mode);
+        let changes = self.changes(stepped.told, &evaluation, caused_by_received_at, model);
+        self.state.episodes = episodes;
+        self.state.outbox.extend(changes);
+        evaluation.episodes_moved = stepped.moved;
+        self.note_evaluation(now);
         evaluation
+    }
+
+    /// The alert episodes that were told and are still open: those that late events may prove wrong.
+    pub fn open_episodes(&self) -> impl Iterator<Item = OpenEpisode<'_>> {
+        episode::open(&self.state.episodes)
+    }
+
+    /// Whether the condition of a rule holds for the account at an evaluation of it; `None` when no
+    /// rule of that name is in force. A condition that is unknown, and one of a rule that does not
+    /// watch such accounts, does not hold.
+    pub fn rule_holds(&self, rule: &str, evaluation: &Evaluation, model: &Model) -> Option<bool> {
+        let rule = rules::find(&model.rules, rule)?;
+        let facts = self.facts(evaluation);
+        let is_watched = evaluation.stage != Stage::Churned && rule.watches(evaluation.tier);
+        Some(is_watched && rule.holds(&facts) == Some(true))
+    }
+
+    /// Takes back the open episodes that should not have been: `should_have_opened` says of a rule and
+    /// the time at which its episode opened whether, by all that is known now, the rule's condition
+    /// held then ([`Account::rule_holds`]), or `None` when that cannot be told. The changes go to the
+    /// outbox, and nothing keeps the rules from opening again. Returns whether any was taken back.
+    ///
+    /// It is to be called before [`Account::evaluate`], which would say of such an episode that it is
+    /// resolved. `evaluation` is of now ([`Account::assess`]).
+    pub fn retract(
+        &mut self,
+        should_have_opened: impl Fn(&str, i64) -> Option<bool>,
+        evaluation: &Evaluation,
+        caused_by_received_at: i64,
+        model: &Model,
+    ) -> bool {
+        let mut episodes = std::mem::take(&mut self.state.episodes);
+        let told = episode::retract(
+            &mut episodes,
+            &self.account_id,
+            &model.rules,
+            evaluation.at,
+            should_have_opened,
+        );
+        let changes = self.changes(told, evaluation, caused_by_received_at, model);
+        self.state.episodes = episodes;
+        let any = !changes.is_empty();
+        self.state.outbox.extend(changes);
+        any
+    }
+
+    /// Takes over the alert episodes of `lived`, the same account with its history lived again, of which
+    /// nobody was told yet: they say since when.
+    pub fn adopt_episodes(&mut self, lived: &Account) {
+        episode::adopt(&mut self.state.episodes, &lived.state.episodes);
+    }
+
+    /// Takes over what was told about the account from `before`, an earlier state of it: its episodes, and
+    /// the changes that are still to be sent. Of rules of which nobody was told, the own episodes stay.
+    pub fn keep_told(&mut self, before: &Account) {
+        let episodes = before.state.episodes.clone();
+        let lived = std::mem::replace(&mut self.state.episodes, episodes);
+        episode::adopt(&mut self.state.episodes, &lived);
+        self.state.outbox.clone_from(&before.state.outbox);
+    }
+
+    /// The same when no earlier state is left, from the changes that were told, in their order. What was
+    /// still to be sent is not known then.
+    pub fn recall_told(&mut self, changes: &[ToldChange]) {
+        let episodes = episode::recall(&self.account_id, changes);
+        let lived = std::mem::replace(&mut self.state.episodes, episodes);
+        episode::adopt(&mut self.state.episodes, &lived);
     }
 
     /// What is known of the account besides its numbers.
@@ -146,160 +188,42 @@ impl Account {
         }
     }
 
-    fn alert(
+    /// What the rules look at.
+    fn facts<'a>(&'a self, evaluation: &'a Evaluation) -> Facts<'a> {
+        let attributes = &self.state.attributes;
+        Facts::new(
+            &evaluation.metrics,
+            &evaluation.scores,
+            evaluation.stage,
+            evaluation.tier,
+            text(&self.state.contract.plan).or(text(&attributes.plan)),
+            text(&attributes.segment),
+        )
+    }
+
+    fn changes(
         &self,
-        told: Told<'_>,
+        told: Vec<Told<'_>>,
         evaluation: &Evaluation,
         caused_by_received_at: i64,
         model: &Model,
-    ) -> AlertChange {
-        let profile = self.profile();
-        let name = profile.name.as_deref().unwrap_or(&self.account_id);
-        let what = match told.value {
-            Some(value) => words::sentence(&told.rule.number, value),
-            None => words::Sentence {
-                en: "no longer known".into(),
-                ja: "不明".into(),
-            },
-        };
-        let (reason, reason_ja) = match told.change {
-            Change::Opened => (format!("{name}: {}", what.en), format!("{name}：{}", what.ja)),
-            Change::Escalated => (
-                format!("{name}, worse: {}", what.en),
-                format!("{name}（悪化）：{}", what.ja),
-            ),
-            Change::Resolved if evaluation.stage == Stage::Churned => (
-                format!("{name}: the contract was cancelled"),
-                format!("{name}：解約済み"),
-            ),
-            Change::Resolved => (
-                format!("{name}, resolved: {}", what.en),
-                format!("{name}（解消）：{}", what.ja),
-            ),
-        };
-        AlertChange {
-            alert_id: told.alert_id,
-            episode_id: told.episode_id,
-            account_id: self.account_id.clone(),
-            rule: told.rule.name.clone(),
-            severity: told.severity.as_str().to_string(),
-            change: told.change.as_str().to_string(),
-            at: evaluation.at,
-            reason,
-            reason_ja,
-            payload: payload(&profile, told.opened_at, evaluation, model).to_string(),
-            caused_by_received_at,
+    ) -> Vec<AlertChange> {
+        if told.is_empty() {
+            return Vec::new();
         }
-    }
-}
-
-/// The data of the webhook besides what every [`AlertChange`] carries.
-fn payload(profile: &Profile, opened_at: i64, evaluation: &Evaluation, model: &Model) -> Value {
-    let scores = &evaluation.scores;
-    let told_of = if scores.churn_risk.is_some() {
-        "churn_risk"
-    } else {
-        "health"
-    };
-    let drivers: Vec<Value> = scores
-        .drivers
-        .iter()
-        // What speaks for the customer is no reason to worry.
-        .filter(|driver| driver.score == told_of && (driver.points > 0.0) == (told_of == "churn_risk"))
-        .take(TOLD_DRIVERS)
-        .map(|driver| {
-            let words = driver.value.map(|value| words::sentence(driver.input, value));
-            json!({
-                "score": driver.score, "input": driver.input, "value": driver.value, "points": driver.points,
-                "sentence": words.as_ref().map(|words| &words.en), "sentence_ja": words.as_ref().map(|words| &words.ja),
-            })
-        })
-        .collect();
-    let metrics = &evaluation.metrics;
-    json!({
-        "kind": "at_risk",
-        "opened_at": jiff::Timestamp::from_millisecond(opened_at).ok().map(|at| at.to_string()),
-        "account": {
-            "name": profile.name, "plan": profile.plan, "segment": profile.segment, "owner": profile.owner,
-            "tier": evaluation.tier.as_str(), "stage": evaluation.stage.as_str(),
-            "mrr": metrics.mrr, "currency": profile.currency,
-        },
-        "scores": {
-            "health": scores.health, "band": scores.band.as_str(), "ttv": scores.ttv, "activity": scores.activity,
-            "adoption": scores.adoption, "churn_risk": scores.churn_risk, "confidence": scores.confidence,
-        },
-        "metrics": {
-            "days_since_last_login": metrics.days_since_last_login,
-            "days_since_last_active": metrics.days_since_last_active,
-            "logins_7d": metrics.logins_7d, "logins_28d": metrics.logins_28d,
-            "active_users_28d": metrics.active_users_28d, "usage_trend": metrics.usage_trend,
-            "unused_key_features": metrics.unused_key_features, "days_to_renewal": metrics.days_to_renewal,
-        },
-        "drivers": drivers,
-        "model_hash": model.hash(),
-    })
-}
-
-/// A rule's number by its name; the names are [`RULE_NUMBERS`].
-fn rule_number(name: &str, metrics: &Metrics, scores: &Scores) -> Option<f64> {
-    match name {
-        "logins_1d" => Some(f64::from(metrics.logins_1d)),
-        "logins_7d" => Some(f64::from(metrics.logins_7d)),
-        "logins_28d" => Some(f64::from(metrics.logins_28d)),
-        "logins_90d" => Some(f64::from(metrics.logins_90d)),
-        "days_since_last_login" => metrics.days_since_last_login.map(f64::from),
-        "days_since_last_active" => metrics.days_since_last_active.map(f64::from),
-        "active_users_7d" => Some(f64::from(metrics.active_users_7d)),
-        "active_users_28d" => Some(f64::from(metrics.active_users_28d)),
-        "stickiness" => metrics.stickiness,
-        "seat_utilisation" => metrics.seat_utilisation,
-        "feature_breadth" => metrics.feature_breadth,
-        "feature_depth" => metrics.feature_depth,
-        "usage_28d" => Some(metrics.usage_28d as f64),
-        "usage_trend" => metrics.usage_trend,
-        "ttv_running_days" => metrics.ttv_running_days,
-        "onboarding_state" => metrics.onboarding_state.map(|state| f64::from(state as u8)),
-        "open_tickets" => Some(f64::from(metrics.open_tickets)),
-        "oldest_open_ticket_days" => metrics.oldest_open_ticket_days,
-        "days_to_renewal" => metrics.days_to_renewal.map(f64::from),
-        "health" => scores.health,
-        "activity" => scores.activity,
-        "adoption" => scores.adoption,
-        "churn_risk" => scores.churn_risk,
-        _ => None,
+        let subject = Subject {
+            account_id: &self.account_id,
+            profile: &self.profile(),
+            evaluation,
+            facts: &self.facts(evaluation),
+            model_hash: model.hash(),
+        };
+        told.into_iter()
+            .map(|told| AlertChange::new(told, &subject, caused_by_received_at))
+            .collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_number_that_a_rule_may_name_is_answered() {
-        let metrics = Metrics {
-            days_since_last_login: Some(1),
-            days_since_last_active: Some(1),
-            stickiness: Some(1.0),
-            seat_utilisation: Some(1.0),
-            feature_breadth: Some(1.0),
-            feature_depth: Some(1.0),
-            usage_trend: Some(1.0),
-            ttv_running_days: Some(1.0),
-            onboarding_state: Some(crate::OnboardingState::Stalled),
-            oldest_open_ticket_days: Some(1.0),
-            days_to_renewal: Some(1),
-            ..Metrics::default()
-        };
-        let known = Some(1.0);
-        let scores = Scores {
-            health: known,
-            activity: known,
-            adoption: known,
-            churn_risk: known,
-            ..Scores::default()
-        };
-        for name in RULE_NUMBERS {
-            assert!(rule_number(name, &metrics, &scores).is_some(), "{name}");
-        }
-    }
-}
+#[path = "evaluate_tests.rs"]
+mod tests;

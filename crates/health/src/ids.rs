@@ -29,18 +29,23 @@ pub struct RememberedIds {
     /// Hashes in ascending order.
     #[prost(fixed64, repeated, tag = "2")]
     hashes: Vec<u64>,
-    /// When the event of the hash at the same place occurred, milliseconds.
-    #[prost(sint64, repeated, tag = "3")]
-    occurred: Vec<i64>,
+    /// In which second the event of the hash at the same place occurred, since 1970.
+    #[prost(uint32, repeated, tag = "4")]
+    seconds: Vec<u32>,
 }
 
 impl RememberedIds {
     /// Remembers nothing, and has nothing to forget.
     pub fn empty() -> RememberedIds {
+        RememberedIds::forgotten_until(i64::MIN)
+    }
+
+    /// Remembers nothing of what occurred up to `horizon`, milliseconds.
+    pub fn forgotten_until(horizon: i64) -> RememberedIds {
         RememberedIds {
-            horizon: i64::MIN,
+            horizon,
             hashes: Vec::new(),
-            occurred: Vec::new(),
+            seconds: Vec::new(),
         }
     }
 
@@ -63,24 +68,31 @@ impl RememberedIds {
         let hash = hash(event_id);
         if let Err(place) = self.hashes.binary_search(&hash) {
             self.hashes.insert(place, hash);
-            self.occurred.insert(place, occurred_at);
+            self.seconds.insert(place, second(occurred_at));
         }
     }
 
-    /// Moves the horizon to `until`, and further when more than `max` ids would be left.
+    /// Moves the horizon to `until`, or up to a second before it, and further when more than `max` ids
+    /// would be left.
     pub fn forget(&mut self, until: i64, max: usize) {
-        let mut horizon = self.horizon.max(until);
+        let mut horizon = self.horizon;
+        if until > 0 {
+            horizon = horizon.max(until - until.rem_euclid(1000) - 1);
+        }
+        // The ids of a second go together.
+        let is_left = |horizon: i64, second: u32| end_of(second) > horizon;
         let left = self
-            .occurred
+            .seconds
             .iter()
-            .filter(|occurred| **occurred > horizon)
+            .filter(|second| is_left(horizon, **second))
             .count();
         if left > max {
-            let mut ascending: Vec<i64> = self.occurred.iter().copied().filter(|at| *at > horizon).collect();
+            let seconds = self.seconds.iter().copied();
+            let mut ascending: Vec<u32> = seconds.filter(|second| is_left(horizon, *second)).collect();
             // A quarter more than needed goes, so that this is not done again for every event.
             let last_to_go = left - max + max / 4;
             let (_, newest_gone, _) = ascending.select_nth_unstable(last_to_go.min(left) - 1);
-            horizon = *newest_gone;
+            horizon = end_of(*newest_gone);
         }
         if horizon == self.horizon {
             return;
@@ -88,19 +100,29 @@ impl RememberedIds {
         self.horizon = horizon;
         let mut kept = 0;
         for place in 0..self.hashes.len() {
-            if self.occurred[place] > horizon {
+            if is_left(horizon, self.seconds[place]) {
                 self.hashes[kept] = self.hashes[place];
-                self.occurred[kept] = self.occurred[place];
+                self.seconds[kept] = self.seconds[place];
                 kept += 1;
             }
         }
         self.hashes.truncate(kept);
-        self.occurred.truncate(kept);
+        self.seconds.truncate(kept);
     }
 
     /// How many ids are remembered.
     pub fn len(&self) -> usize {
         self.hashes.len()
+    }
+
+    pub(crate) fn shrink_to_fit(&mut self) {
+        self.hashes.shrink_to_fit();
+        self.seconds.shrink_to_fit();
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        8 * self.hashes.capacity() + 4 * self.seconds.capacity()
     }
 
     #[cfg(test)]
@@ -110,8 +132,18 @@ impl RememberedIds {
 
     /// Whether the arrays agree, which a state that was read must prove.
     pub(crate) fn is_sound(&self) -> bool {
-        self.hashes.len() == self.occurred.len() && self.hashes.is_sorted()
+        self.hashes.len() == self.seconds.len() && self.hashes.is_sorted()
     }
+}
+
+/// The second of an instant; what lies outside 1970 to 2106 counts as its nearest end.
+fn second(at: i64) -> u32 {
+    u32::try_from(at.div_euclid(1000).max(0)).unwrap_or(u32::MAX)
+}
+
+/// The last millisecond of a second.
+fn end_of(second: u32) -> i64 {
+    i64::from(second) * 1000 + 999
 }
 
 fn hash(event_id: &str) -> u64 {
@@ -134,31 +166,32 @@ mod tests {
     #[test]
     fn what_lies_behind_the_horizon_has_to_be_asked_for() {
         let mut ids = RememberedIds::empty();
-        for at in 1..=10 {
-            ids.remember(&format!("e{at}"), at);
+        for second in 1..=10 {
+            ids.remember(&format!("e{second}"), second * 1000);
         }
-        ids.forget(4, 100);
-        assert_eq!(ids.len(), 6);
-        assert_eq!(ids.recall("e4", 4), Recall::Forgotten);
-        assert_eq!(ids.recall("late", 2), Recall::Forgotten);
-        assert_eq!(ids.recall("e5", 5), Recall::Known);
-        assert_eq!(ids.recall("new", 5), Recall::New);
-        ids.forget(1, 100);
-        assert_eq!(ids.horizon(), 4, "the horizon never goes back");
+        ids.forget(5_400, 100);
+        assert_eq!(ids.len(), 6, "the second that is not over stays");
+        assert_eq!(ids.recall("e4", 4_000), Recall::Forgotten);
+        assert_eq!(ids.recall("late", 4_999), Recall::Forgotten);
+        assert_eq!(ids.recall("e5", 5_000), Recall::Known);
+        assert_eq!(ids.recall("new", 5_000), Recall::New);
+        ids.forget(1_000, 100);
+        assert_eq!(ids.horizon(), 4_999, "the horizon never goes back");
     }
 
     #[test]
     fn more_ids_than_the_bound_move_the_horizon_and_no_folded_event_is_called_new() {
         let mut ids = RememberedIds::empty();
-        for at in 0..1000 {
-            ids.remember(&format!("e{at}"), at);
+        let at = |n: i64| n * 370 - 50_000;
+        for n in 0..1000 {
+            ids.remember(&format!("e{n}"), at(n));
             if ids.len() > 100 {
                 ids.forget(i64::MIN, 100);
             }
         }
         assert!(ids.len() <= 100);
-        for at in 0..1000 {
-            assert_ne!(ids.recall(&format!("e{at}"), at), Recall::New, "event {at}");
+        for n in 0..1000 {
+            assert_ne!(ids.recall(&format!("e{n}"), at(n)), Recall::New, "event {n}");
         }
     }
 
@@ -166,11 +199,11 @@ mod tests {
     fn equal_times_are_forgotten_together() {
         let mut ids = RememberedIds::empty();
         for n in 0..50 {
-            ids.remember(&format!("e{n}"), 7);
+            ids.remember(&format!("e{n}"), 7_000);
         }
         ids.forget(i64::MIN, 10);
         assert_eq!(ids.len(), 0);
-        assert_eq!(ids.recall("e3", 7), Recall::Forgotten);
-        assert_eq!(ids.recall("x", 8), Recall::New);
+        assert_eq!(ids.recall("e3", 7_000), Recall::Forgotten);
+        assert_eq!(ids.recall("x", 8_000), Recall::New);
     }
 }

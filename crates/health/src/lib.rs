@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use event::{Event, EventType};
-//! use health::{Account, HealthConfig, Mode, Model, Recall};
+//! use health::{Account, HealthConfig, Mode, Model, Recall, SegmentBaselines};
 //!
 //! let model = Model::new(HealthConfig::default())?;
 //! let mut account = Account::new("acme");
@@ -24,7 +24,7 @@
 //! account.fold(&login, 0, &model);
 //! assert_eq!(account.recall(&login), Recall::Known);
 //!
-//! let evaluation = account.evaluate(1_795_309_325_000, Mode::Live, 0, &model);
+//! let evaluation = account.evaluate(1_795_309_325_000, Mode::Live, 0, &SegmentBaselines::default(), &model);
 //! assert_eq!(evaluation.metrics.logins_28d, 1);
 //! assert_eq!(evaluation.metrics.active_users_1d, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -32,27 +32,43 @@
 
 mod account;
 mod alert;
+pub mod backtest;
+mod calendar;
 mod config;
 mod contract;
 mod days;
 mod episode;
 mod evaluate;
+mod history;
 mod ids;
 mod metrics;
+mod moment;
 mod names;
+mod numbers;
+mod people;
+mod rules;
 mod score;
 mod stage;
 mod stamped;
+mod state;
 mod ticket;
+mod tier;
+mod value_event;
 pub mod words;
 
 pub use account::{Account, AccountState, Daily, Folded, StateError, UserSummary};
 pub use alert::AlertChange;
-pub use config::{ConfigError, HealthConfig, MilestoneConfig, Model, Rule, Severity, Weights};
-pub use days::KEPT_DAYS;
-pub use episode::Mode;
-pub use evaluate::{Evaluation, Profile};
+pub use calendar::{Calendar, CalendarConfig};
+pub use config::{ConfigError, HealthConfig, MilestoneConfig, Model, Weights};
+pub use days::{DETAILED_DAYS, KEPT_DAYS};
+pub use episode::{Mode, OpenEpisode, ToldChange};
+pub use evaluate::{Evaluation, Profile, SegmentBaselines};
+pub use history::{DayCounter, Replay, midnight_from};
 pub use ids::Recall;
-pub use metrics::{Metrics, OnboardingState};
-pub use score::{Band, Driver, Scores};
-pub use stage::{Stage, Tier};
+pub use moment::Moments;
+pub use numbers::{Metrics, MilestoneProgress, NUMBERS, OnboardingState};
+pub use rules::{RuleConfig, RuleKind, RuleMessage, Severity, shipped_rules};
+pub use score::{Band, ChurnInput, Direction, Driver, InputConfig, Scores, ScoresConfig, Usual};
+pub use stage::{Stage, StageConfig, Stages};
+pub use tier::{Tier, TiersConfig};
+pub use value_event::ValueEvents;

@@ -2,6 +2,7 @@ use event::EventType;
 
 use super::*;
 use crate::account::tests::{DAY, MONDAY, event, fold_all, model};
+use crate::evaluate::SegmentBaselines;
 
 /// Two users over nine weeks. Ann logs in and runs `report` twice every day of days 0–27 (28 days);
 /// on days 28–55 she comes every other day (14 days) and uses it once; Bob logs in on day 55 only.
@@ -41,7 +42,7 @@ fn the_windows_hold_the_day_of_the_evaluation_and_those_before() {
     let mut account = Account::new("acme");
     fold_all(&mut account, &nine_weeks(), &model);
     // Evaluated on day 55: 28 days are 28..=55, 7 days are 49..=55.
-    let metrics = account.metrics(MONDAY + 55 * DAY + 1000, &model);
+    let metrics = account.metrics(MONDAY + 55 * DAY + 1000, &SegmentBaselines::default(), &model);
     assert_eq!(metrics.logins_1d, 1, "Bob's");
     assert_eq!(metrics.logins_7d, 4, "Ann on days 50, 52 and 54, Bob on 55");
     assert_eq!(metrics.logins_28d, 15);
@@ -72,8 +73,18 @@ fn a_trend_is_unknown_until_both_its_windows_lie_within_the_life() {
     let model = model();
     let mut account = Account::new("acme");
     fold_all(&mut account, &nine_weeks(), &model);
-    assert_eq!(account.metrics(MONDAY + 54 * DAY, &model).usage_trend, None);
-    assert!(account.metrics(MONDAY + 55 * DAY, &model).usage_trend.is_some());
+    assert_eq!(
+        account
+            .metrics(MONDAY + 54 * DAY, &SegmentBaselines::default(), &model)
+            .usage_trend,
+        None
+    );
+    assert!(
+        account
+            .metrics(MONDAY + 55 * DAY, &SegmentBaselines::default(), &model)
+            .usage_trend
+            .is_some()
+    );
 }
 
 #[test]
@@ -81,12 +92,14 @@ fn silence_grows_with_the_clock_alone() {
     let model = model();
     let mut account = Account::new("acme");
     fold_all(&mut account, &nine_weeks(), &model);
-    let metrics = account.metrics(MONDAY + 75 * DAY, &model);
+    let metrics = account.metrics(MONDAY + 75 * DAY, &SegmentBaselines::default(), &model);
     assert_eq!(metrics.days_since_last_login, Some(20));
     assert_eq!(metrics.days_since_last_active, Some(20));
     assert_eq!(metrics.logins_7d, 0);
     assert_eq!(
-        Account::new("new").metrics(MONDAY, &model).days_since_last_login,
+        Account::new("new")
+            .metrics(MONDAY, &SegmentBaselines::default(), &model)
+            .days_since_last_login,
         None
     );
 }
@@ -104,7 +117,7 @@ fn time_to_value_runs_until_the_value_event_comes() {
         r#"{"seats":4,"mrr":100}"#,
     );
     fold_all(&mut account, &[start], &model);
-    let waiting = account.metrics(MONDAY + 5 * DAY, &model);
+    let waiting = account.metrics(MONDAY + 5 * DAY, &SegmentBaselines::default(), &model);
     assert_eq!((waiting.ttv_days, waiting.ttv_running_days), (None, Some(5.0)));
     let value = event(
         "v",
@@ -115,7 +128,7 @@ fn time_to_value_runs_until_the_value_event_comes() {
         "",
     );
     fold_all(&mut account, &[value], &model);
-    let reached = account.metrics(MONDAY + 9 * DAY, &model);
+    let reached = account.metrics(MONDAY + 9 * DAY, &SegmentBaselines::default(), &model);
     assert_eq!((reached.ttv_days, reached.ttv_running_days), (Some(6.0), None));
 }
 
@@ -136,7 +149,12 @@ fn an_account_may_have_a_value_event_of_its_own_even_one_it_had_before() {
         ),
     ];
     fold_all(&mut account, &events, &model);
-    assert_eq!(account.metrics(MONDAY + 4 * DAY, &model).ttv_days, Some(2.0));
+    assert_eq!(
+        account
+            .metrics(MONDAY + 4 * DAY, &SegmentBaselines::default(), &model)
+            .ttv_days,
+        Some(2.0)
+    );
 }
 
 #[test]
@@ -148,7 +166,11 @@ fn onboarding_goes_from_on_track_to_behind_to_stalled_and_to_done() {
         &[event("s", EventType::Contract, "started", "", MONDAY, "")],
         &model,
     );
-    let state = |account: &Account, day: i64| account.metrics(MONDAY + day * DAY, &model).onboarding_state;
+    let state = |account: &Account, day: i64| {
+        account
+            .metrics(MONDAY + day * DAY, &SegmentBaselines::default(), &model)
+            .onboarding_state
+    };
     assert_eq!(state(&account, 3), Some(OnboardingState::OnTrack));
     assert_eq!(state(&account, 4), Some(OnboardingState::Behind));
     assert_eq!(
@@ -174,7 +196,9 @@ fn onboarding_goes_from_on_track_to_behind_to_stalled_and_to_done() {
     fold_all(&mut account, &[value], &model);
     assert_eq!(state(&account, 40), Some(OnboardingState::Done));
     assert_eq!(
-        account.metrics(MONDAY + 40 * DAY, &model).milestones_done,
+        account
+            .metrics(MONDAY + 40 * DAY, &SegmentBaselines::default(), &model)
+            .milestones_done,
         Some(2)
     );
 }
@@ -199,14 +223,16 @@ fn a_ticket_is_open_until_it_is_resolved() {
         ticket("3", "resolved", "a", 2),
     ];
     fold_all(&mut account, &events, &model);
-    let metrics = account.metrics(MONDAY + 4 * DAY, &model);
+    let metrics = account.metrics(MONDAY + 4 * DAY, &SegmentBaselines::default(), &model);
     assert_eq!(
         (metrics.open_tickets, metrics.oldest_open_ticket_days),
         (1, Some(3.0))
     );
     fold_all(&mut account, &[ticket("4", "opened", "a", 3)], &model);
     assert_eq!(
-        account.metrics(MONDAY + 4 * DAY, &model).open_tickets,
+        account
+            .metrics(MONDAY + 4 * DAY, &SegmentBaselines::default(), &model)
+            .open_tickets,
         2,
         "opened again"
     );

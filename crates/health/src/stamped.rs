@@ -1,6 +1,7 @@
 //! Values that were stated by an event, with the time of the statement: the newest one holds, in
 //! whatever order the events are folded.
 
+use event::{Event, Properties};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// When a statement was made; of two at the same instant, the event's id decides.
@@ -36,12 +37,17 @@ pub(crate) struct Number {
     #[prost(double, tag = "1")]
     pub(crate) value: f64,
     #[prost(sint64, tag = "2")]
-    at: i64,
+    pub(crate) at: i64,
     #[prost(fixed64, tag = "3")]
     tie: u64,
 }
 
 impl Text {
+    /// Whether it can have been stated by an event, which a state that was read must prove.
+    pub(crate) fn is_sound(&self) -> bool {
+        Event::TIMES.contains(&self.at)
+    }
+
     /// Takes over `value`, if there is one and nothing newer is known.
     pub(crate) fn replace(slot: &mut Option<Text>, value: Option<impl AsRef<str>>, stamp: Stamp) {
         let Some(value) = value else { return };
@@ -62,6 +68,11 @@ impl Text {
 }
 
 impl Number {
+    /// Whether it can have been stated by an event, which a state that was read must prove.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.value.is_finite() && Event::TIMES.contains(&self.at)
+    }
+
     /// Takes over `value`, if there is one and nothing newer is known.
     pub(crate) fn replace(slot: &mut Option<Number>, value: Option<f64>, stamp: Stamp) {
         let Some(value) = value else { return };
@@ -73,7 +84,8 @@ impl Number {
                 }
         }) {
             *slot = Some(Number {
-                value,
+                // A zero without its sign, which would be lost where the number is saved.
+                value: value + 0.0,
                 at: stamp.at,
                 tie: stamp.tie,
             });
@@ -89,4 +101,27 @@ pub(crate) fn text(slot: &Option<Text>) -> Option<&str> {
 /// The stated value.
 pub(crate) fn number(slot: &Option<Number>) -> Option<f64> {
     slot.as_ref().map(|stated| stated.value)
+}
+
+/// Whether a stated number, if there is one, is a time that properties can hold.
+pub(crate) fn is_stated_time(slot: &Option<Number>) -> bool {
+    number(slot).is_none_or(|at| Properties::TIMES.contains(&(at as i64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_negative_zero_is_the_same_number_before_and_after_it_was_saved() {
+        let mut slot = None;
+        Number::replace(&mut slot, Some(-0.0), Stamp::of(1, "e"));
+        let stated = slot.unwrap();
+        assert!(stated.value.is_sign_positive());
+        let saved = stated.encode_to_vec();
+        let read = Number::decode(saved.as_slice()).unwrap();
+        assert_eq!(read.value.to_bits(), stated.value.to_bits());
+    }
 }

@@ -13,36 +13,52 @@ use std::time::Instant;
 
 use stream::{Delivered, Error, Record};
 
-use crate::metrics::Outcome;
+use crate::Outcome;
 
 /// A record that is out or on its way.
-pub(crate) struct Entry<D> {
-    pub(crate) record: Record,
+pub struct Entry<D> {
+    /// As it was read.
+    pub record: Record,
     /// Milliseconds since the epoch.
-    pub(crate) received_at: i64,
-    pub(crate) outcome: Outcome,
-    pub(crate) since: Instant,
-    pub(crate) state: State<D>,
+    pub received_at: i64,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// When it was sent first.
+    pub since: Instant,
+    /// Where it stands.
+    pub state: State<D>,
 }
 
-pub(crate) enum State<D> {
+/// Where a record stands.
+pub enum State<D> {
     /// In the producer's queue.
     Sent(D),
     /// Acknowledged, behind one that is not.
     Out,
     /// To be sent again.
-    Failed { too_large: bool },
+    Failed {
+        /// What was sent is larger than the topic takes.
+        too_large: bool,
+    },
 }
 
-pub(crate) struct InFlight<D> {
+/// The records in flight; `D` is the acknowledgement that each waits for.
+pub struct InFlight<D> {
     entries: VecDeque<Entry<D>>,
     bytes: usize,
     failed: usize,
     last_error: Option<Error>,
 }
 
+impl<D: Future<Output = Result<Delivered, Error>> + Unpin> Default for InFlight<D> {
+    fn default() -> Self {
+        InFlight::new()
+    }
+}
+
 impl<D: Future<Output = Result<Delivered, Error>> + Unpin> InFlight<D> {
-    pub(crate) fn new() -> InFlight<D> {
+    /// None.
+    pub fn new() -> InFlight<D> {
         InFlight {
             entries: VecDeque::new(),
             bytes: 0,
@@ -51,43 +67,46 @@ impl<D: Future<Output = Result<Delivered, Error>> + Unpin> InFlight<D> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// Bytes of the records' keys and values.
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// How many wait to be sent again.
-    pub(crate) fn failed(&self) -> usize {
+    pub fn failed(&self) -> usize {
         self.failed
     }
 
     /// Since when the oldest waits.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
+    pub fn oldest(&self) -> Option<Instant> {
         self.entries.front().map(|entry| entry.since)
     }
 
-    pub(crate) fn push(&mut self, entry: Entry<D>) {
+    /// Adds one that was sent.
+    pub fn push(&mut self, entry: Entry<D>) {
         self.bytes += size(&entry.record);
         self.entries.push_back(entry);
     }
 
     /// Whether anything of these partitions is in flight.
-    pub(crate) fn holds(&self, partitions: &[i32]) -> bool {
+    pub fn holds(&self, partitions: &[i32]) -> bool {
         self.entries
             .iter()
             .any(|entry| partitions.contains(&entry.record.partition))
     }
 
     /// Forgets these partitions: they are not ours to commit.
-    pub(crate) fn forget(&mut self, partitions: &[i32]) {
+    pub fn forget(&mut self, partitions: &[i32]) {
         self.entries
             .retain(|entry| !partitions.contains(&entry.record.partition));
         self.bytes = self.entries.iter().map(|entry| size(&entry.record)).sum();
@@ -99,12 +118,12 @@ impl<D: Future<Output = Result<Delivered, Error>> + Unpin> InFlight<D> {
     }
 
     /// Why the latest failure happened, once.
-    pub(crate) fn take_error(&mut self) -> Option<Error> {
+    pub fn take_error(&mut self) -> Option<Error> {
         self.last_error.take()
     }
 
     /// Marks everything that is not out as failed: its producer is gone.
-    pub(crate) fn fail_all(&mut self) {
+    pub fn fail_all(&mut self) {
         for entry in &mut self.entries {
             if matches!(entry.state, State::Sent(_)) {
                 entry.state = State::Failed { too_large: false };
@@ -114,11 +133,7 @@ impl<D: Future<Output = Result<Delivered, Error>> + Unpin> InFlight<D> {
     }
 
     /// Ready once something was settled, which `settle` sees in order, or was found to have failed.
-    pub(crate) fn poll_settled(
-        &mut self,
-        task: &mut Context<'_>,
-        mut settle: impl FnMut(Entry<D>),
-    ) -> Poll<()> {
+    pub fn poll_settled(&mut self, task: &mut Context<'_>, mut settle: impl FnMut(Entry<D>)) -> Poll<()> {
         let mut changed = false;
         while let Some(front) = self.entries.front_mut() {
             if let State::Sent(delivery) = &mut front.state {
@@ -169,7 +184,7 @@ impl<D: Future<Output = Result<Delivered, Error>> + Unpin> InFlight<D> {
     ///
     /// # Errors
     /// The first error of `send`; what it concerned stays failed.
-    pub(crate) fn resend(
+    pub fn resend(
         &mut self,
         mut send: impl FnMut(&Record, i64, bool) -> Result<(Outcome, D), Error>,
     ) -> Result<usize, Error> {

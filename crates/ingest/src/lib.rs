@@ -14,15 +14,18 @@
 //! - What is in flight is bounded in records and in bytes; beyond it consumption waits.
 
 mod config;
-mod in_flight;
+pub mod in_flight;
 mod metrics;
 mod outgoing;
 mod worker;
 
 pub use config::Config;
+pub use metrics::Outcome;
+pub use outgoing::source;
 
 use prometheus::Registry;
 use std::pin::Pin;
+use std::time::Instant;
 use stream::KafkaConfig;
 use tokio::sync::watch;
 
@@ -40,14 +43,63 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
 }
 
+/// Whether the worker does its work.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Readiness {
+    /// The broker has not answered yet, or the worker has ended.
+    #[default]
+    Away,
+    /// It is connected, and what it sends is being acknowledged.
+    Ready,
+    /// What it sent has not been acknowledged for `stall_ms`: it consumes at most until `max_in_flight`
+    /// is full, and goes on by itself when the broker does.
+    Stalled {
+        /// Since when the oldest record waits.
+        since: Instant,
+        /// How many wait.
+        records: usize,
+    },
+    /// No broker has answered for `kafka.silent_after_ms`; it goes on by itself when one does.
+    Silent {
+        /// When the last one did.
+        since: Instant,
+    },
+}
+
+impl Readiness {
+    /// Whether it is ready.
+    pub fn is_ready(&self) -> bool {
+        *self == Readiness::Ready
+    }
+
+    /// Why it is not ready.
+    ///
+    /// # Errors
+    /// The reason, for people.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Readiness::Ready => Ok(()),
+            Readiness::Away => Err("waiting for the Kafka broker's first answer".to_owned()),
+            Readiness::Stalled { since, records } => Err(format!(
+                "Kafka has acknowledged nothing for {} s, {records} records wait: consumption waits with them",
+                since.elapsed().as_secs()
+            )),
+            Readiness::Silent { since } => Err(format!(
+                "no Kafka broker has answered for {} s: nothing is consumed until one does",
+                since.elapsed().as_secs()
+            )),
+        }
+    }
+}
+
 /// What the worker works with.
 pub struct Wiring {
     /// Where Kafka is.
     pub kafka: KafkaConfig,
     /// Where metrics are declared.
     pub registry: Registry,
-    /// Set to true while the worker takes part.
-    pub ready: watch::Sender<bool>,
+    /// What the worker says of itself.
+    pub ready: watch::Sender<Readiness>,
     /// Becomes true when the worker is to stop.
     pub shutdown: watch::Receiver<bool>,
 }
@@ -55,8 +107,7 @@ pub struct Wiring {
 /// Runs until `shutdown` holds `true` (or its sender is gone), then sends what is in flight, commits
 /// and leaves the group, within `drain_timeout_ms` and 2 s.
 ///
-/// A broker that is away is waited for, at the start as later. `ready` is true while the worker is
-/// connected and what it sends is being acknowledged.
+/// A broker that is away is waited for, at the start as later; `ready` says so.
 ///
 /// # Errors
 /// When the configuration cannot be used, and when Kafka refuses for good (no permission, a fatal
@@ -75,6 +126,6 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         shutdown,
     } = wiring;
     let result = worker::run(config, kafka, &registry, &ready, shutdown).await;
-    ready.send_replace(false);
+    ready.send_replace(Readiness::Away);
     result
 }

@@ -12,6 +12,7 @@ const MAX_SOURCES: usize = 50;
 pub(crate) struct Metrics {
     events: IntCounterVec,
     rejected: IntCounterVec,
+    violations: IntCounterVec,
     pub(crate) resent: IntCounter,
     pub(crate) in_flight: IntGauge,
     sources: Mutex<BTreeSet<String>>,
@@ -19,8 +20,12 @@ pub(crate) struct Metrics {
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
+    /// An event was made of it.
     Accepted,
+    /// An event was made of it, although it is not what the tracking plan of its source says.
+    OffPlan(event::Violations),
+    /// It was set aside.
     Rejected(event::Reason),
 }
 
@@ -41,6 +46,13 @@ impl Metrics {
                 ),
                 &["reason"],
             )?,
+            violations: IntCounterVec::new(
+                Opts::new(
+                    "mimamori_ingest_plan_violations_total",
+                    "Accepted events that are not as the tracking plan of their source has them, by kind",
+                ),
+                &["violation", "source"],
+            )?,
             resent: IntCounter::new(
                 "mimamori_ingest_resent_total",
                 "Records sent again because they were not acknowledged in time",
@@ -53,6 +65,7 @@ impl Metrics {
         };
         registry.register(Box::new(metrics.events.clone()))?;
         registry.register(Box::new(metrics.rejected.clone()))?;
+        registry.register(Box::new(metrics.violations.clone()))?;
         registry.register(Box::new(metrics.resent.clone()))?;
         registry.register(Box::new(metrics.in_flight.clone()))?;
         Ok(metrics)
@@ -63,6 +76,13 @@ impl Metrics {
         let source = if self.is_listed(source) { source } else { "other" };
         match outcome {
             Outcome::Accepted => self.events.with_label_values(&["accepted", source]).inc(),
+            Outcome::OffPlan(violations) => {
+                self.events.with_label_values(&["accepted", source]).inc();
+                for violation in violations.iter() {
+                    let labels = [violation.as_str(), source];
+                    self.violations.with_label_values(&labels).inc();
+                }
+            }
             Outcome::Rejected(reason) => {
                 self.events.with_label_values(&["rejected", source]).inc();
                 self.rejected.with_label_values(&[reason.as_str()]).inc();

@@ -3,7 +3,9 @@
 //! The outcome is a function of the record and of the time of receipt alone, so that a record that
 //! must be sent again becomes the same again.
 
-use event::{Decoder, Event, Reason, Rejection, wire};
+use std::borrow::Cow;
+
+use event::{Door, Event, Reason, Rejection, Violations, wire};
 use stream::{Delivery, Error, Producer, Record, topics};
 
 use crate::metrics::Outcome;
@@ -16,20 +18,45 @@ const KEPT_BYTES: usize = 256 * 1024;
 const ORIGINAL_HEADER: &str = "original.";
 
 /// The source that a record names in its header `source`, else its topic.
-pub(crate) fn source(record: &Record) -> &str {
-    let named = record.headers.iter().find(|(name, _)| name == "source");
+pub fn source<'r>(headers: &'r [(String, Vec<u8>)], topic: &'r str) -> &'r str {
+    let named = headers.iter().find(|(name, _)| name == "source");
     named
         .and_then(|(_, value)| std::str::from_utf8(value).ok())
         .filter(|name| {
             !name.is_empty() && name.len() <= MAX_SOURCE_BYTES && !name.chars().any(char::is_control)
         })
-        .unwrap_or(&record.topic)
+        .unwrap_or(topic)
+}
+
+/// The headers as the door wants them.
+fn headers(record: &Record) -> Vec<(&str, &[u8])> {
+    let headers = record.headers.iter();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .collect()
+}
+
+/// Whether a header has to do with how a record is read; where personal data are taken out, no other is
+/// kept of a rejected one.
+fn is_read(name: &str) -> bool {
+    const CLOUDEVENTS: [&str; 5] = ["ce_specversion", "ce_id", "ce_type", "ce_subject", "ce_time"];
+    let known = CLOUDEVENTS.into_iter().chain(["content-type", "source"]);
+    known.into_iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// How much of an original goes to the topic of rejected records.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// All of it.
+    Whole,
+    /// The beginning of its value, its key unless that is large, and none of its headers.
+    Beginning,
 }
 
 /// Decodes, and sends where the outcome belongs.
 pub(crate) struct Sender {
     pub(crate) producer: Producer,
-    pub(crate) decoder: Decoder,
+    pub(crate) door: Door,
     /// Reused for every event.
     pub(crate) encoded: Vec<u8>,
 }
@@ -40,25 +67,22 @@ impl Sender {
     /// # Errors
     /// As [`Producer::send`], save that too large a record is rejected, or cut, in place of failing.
     pub(crate) fn send(&mut self, record: &Record, received_at: i64) -> Result<(Outcome, Delivery), Error> {
-        let source = source(record);
-        let decoded = if record.headers.is_empty() {
-            self.decoder.decode(&record.payload, &[], received_at, source)
-        } else {
-            let headers: Vec<(&str, &[u8])> = record
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_slice()))
-                .collect();
-            self.decoder
-                .decode(&record.payload, &headers, received_at, source)
-        };
-        match decoded {
-            Ok(event) => self.accept(record, &event),
+        let source = source(&record.headers, &record.topic);
+        let taken = self
+            .door
+            .take(&record.payload, &headers(record), received_at, source);
+        match taken.event {
+            Ok(event) => self.accept(record, &event, taken.violations),
             Err(rejection) => self.reject(record, &rejection),
         }
     }
 
-    fn accept(&mut self, record: &Record, event: &Event) -> Result<(Outcome, Delivery), Error> {
+    fn accept(
+        &mut self,
+        record: &Record,
+        event: &Event,
+        violations: Violations,
+    ) -> Result<(Outcome, Delivery), Error> {
         self.encoded.clear();
         wire::encode(event, &mut self.encoded);
         let sent = self.producer.send(
@@ -81,31 +105,24 @@ impl Sender {
                     },
                 )
             }
-            sent => Ok((Outcome::Accepted, sent?)),
+            sent if violations.is_empty() => Ok((Outcome::Accepted, sent?)),
+            sent => Ok((Outcome::OffPlan(violations), sent?)),
         }
     }
 
     fn reject(&self, record: &Record, rejection: &Rejection) -> Result<(Outcome, Delivery), Error> {
-        match self.keep(record, rejection, record.payload.len()) {
-            Err(Error::TooLarge { .. }) => self
-                .keep(record, rejection, KEPT_BYTES)
-                .map(|delivery| (Outcome::Rejected(rejection.reason), delivery)),
-            kept => Ok((Outcome::Rejected(rejection.reason), kept?)),
-        }
+        let delivery = match self.keep(record, rejection, Kept::Whole) {
+            Err(Error::TooLarge { .. }) => self.keep(record, rejection, Kept::Beginning)?,
+            kept => kept?,
+        };
+        Ok((Outcome::Rejected(rejection.reason), delivery))
     }
 
-    /// Sends what is kept of an original: all of it, or its beginning.
-    fn keep(&self, record: &Record, rejection: &Rejection, kept: usize) -> Result<Delivery, Error> {
-        let kept = kept.min(record.payload.len());
+    /// Sends what is kept of an original.
+    fn keep(&self, record: &Record, rejection: &Rejection, kept: Kept) -> Result<Delivery, Error> {
         let partition = record.partition.to_string();
         let offset = record.offset.to_string();
         let length = record.payload.len().to_string();
-        let originals: Vec<(String, &[u8])> = record
-            .headers
-            .iter()
-            .map(|(name, value)| (format!("{ORIGINAL_HEADER}{name}"), value.as_slice()))
-            .collect();
-
         let mut headers: Vec<(&str, &[u8])> = vec![
             ("reason", rejection.reason.as_str().as_bytes()),
             ("detail", rejection.detail.as_bytes()),
@@ -113,14 +130,38 @@ impl Sender {
             ("source_partition", partition.as_bytes()),
             ("source_offset", offset.as_bytes()),
         ];
-        if kept < record.payload.len() {
+        let originals: Vec<(String, &[u8])>;
+        let is_private = self.door.is_private();
+        // A key is often a user's id.
+        let mut key = record.key.as_deref().filter(|_| !is_private);
+        let whole = self.door.kept(&record.payload, &self::headers(record));
+        if whole.is_none() {
             headers.push(("original_bytes", length.as_bytes()));
-        } else {
-            headers.extend(originals.iter().map(|(name, value)| (name.as_str(), *value)));
         }
-        let key = record.key.as_deref().filter(|key| key.len() <= KEPT_BYTES);
-        self.producer
-            .send(topics::REJECTED, key, &record.payload[..kept], &headers)
+        let is_kept = whole.is_some();
+        let whole = whole.unwrap_or(Cow::Borrowed(b""));
+        let mut payload: &[u8] = &whole;
+        match kept {
+            Kept::Whole => {
+                originals = record
+                    .headers
+                    .iter()
+                    .filter(|(name, _)| !is_private || is_read(name))
+                    .map(|(name, value)| (format!("{ORIGINAL_HEADER}{name}"), value.as_slice()))
+                    .collect();
+                headers.extend(originals.iter().map(|(name, value)| (name.as_str(), *value)));
+            }
+            // Small enough for any topic whatever it is that made the original too large: headers
+            // without end do it as well, and a reject that is refused again would be sent for ever.
+            Kept::Beginning => {
+                if is_kept {
+                    headers.push(("original_bytes", length.as_bytes()));
+                }
+                key = key.filter(|key| key.len() <= KEPT_BYTES);
+                payload = &payload[..payload.len().min(KEPT_BYTES)];
+            }
+        }
+        self.producer.send(topics::REJECTED, key, payload, &headers)
     }
 
     /// A record's delivery failed because it is too large after all (the topic's bound is the
@@ -132,42 +173,30 @@ impl Sender {
             reason: Reason::EventTooLarge,
             detail,
         };
-        let delivery = self.keep(record, &rejection, KEPT_BYTES)?;
+        let delivery = self.keep(record, &rejection, Kept::Beginning)?;
         Ok((Outcome::Rejected(rejection.reason), delivery))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
-    fn record(headers: &[(&str, &[u8])]) -> Record {
-        Record {
-            topic: Arc::from("usage.events"),
-            partition: 0,
-            offset: 0,
-            timestamp_ms: None,
-            key: None,
-            headers: headers
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
-                .collect(),
-            payload: Vec::new(),
-        }
+    fn source_of(headers: &[(&str, &[u8])]) -> String {
+        let headers: Vec<(String, Vec<u8>)> = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
+            .collect();
+        source(&headers, "usage.events").to_owned()
     }
 
     #[test]
     fn the_source_is_the_header_if_it_is_a_name_else_the_topic() {
-        assert_eq!(source(&record(&[])), "usage.events");
-        assert_eq!(
-            source(&record(&[("other", b"x"), ("source", b"billing")])),
-            "billing"
-        );
+        assert_eq!(source_of(&[]), "usage.events");
+        assert_eq!(source_of(&[("other", b"x"), ("source", b"billing")]), "billing");
         for not_a_name in [b"".as_slice(), b"\xff", b"a\nb", &[b'a'; 65]] {
             assert_eq!(
-                source(&record(&[("source", not_a_name)])),
+                source_of(&[("source", not_a_name)]),
                 "usage.events",
                 "{not_a_name:?}"
             );

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use crate::in_flight::{Entry, InFlight, State};
 use crate::metrics::Metrics;
 use crate::outgoing::{self, Sender};
-use crate::{Config, Error};
+use crate::{Config, Error, Readiness};
 
 /// How soon the producer's queue is looked at again after it was full, or refused.
 const RETRY: Duration = Duration::from_millis(20);
@@ -26,10 +26,11 @@ pub(crate) async fn run(
     config: Config,
     kafka: KafkaConfig,
     registry: &Registry,
-    ready: &watch::Sender<bool>,
+    ready: &watch::Sender<Readiness>,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), Error> {
-    let decoder = config.checked_decoder()?;
+    config.validate()?;
+    let door = config.door()?;
     let metrics = Metrics::register(registry)?;
     let consumer_metrics = ConsumerMetrics::register(registry, "ingest")?;
     let producer = Producer::new(&kafka)?;
@@ -39,7 +40,7 @@ pub(crate) async fn run(
     let mut worker = Worker {
         sender: Sender {
             producer,
-            decoder,
+            door,
             encoded: Vec::new(),
         },
         kafka,
@@ -61,7 +62,8 @@ pub(crate) async fn run(
     while !*shutdown.borrow() {
         worker.send_all()?;
         worker.finish_draining();
-        ready.send_if_modified(|ready| std::mem::replace(ready, worker.is_healthy()) != *ready);
+        let now = worker.readiness();
+        ready.send_if_modified(|ready| std::mem::replace(ready, now) != now);
 
         let wants_more = worker.backlog.is_empty() && worker.has_room();
         let pause = if worker.refused { RETRY } else { TICK };
@@ -75,7 +77,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep(pause) => {}
         }
     }
-    ready.send_replace(false);
+    ready.send_replace(Readiness::Away);
     worker.stop().await;
     Ok(())
 }
@@ -200,7 +202,8 @@ impl Worker {
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
         poll_fn(|task| {
             in_flight.poll_settled(task, |entry| {
-                metrics.count(entry.outcome, outgoing::source(&entry.record));
+                let source = outgoing::source(&entry.record.headers, &entry.record.topic);
+                metrics.count(entry.outcome, source);
                 next.insert(entry.record.partition, entry.record.offset + 1);
             })
         })
@@ -235,23 +238,41 @@ impl Worker {
         }
     }
 
-    /// Whether what is sent is being acknowledged.
-    fn is_healthy(&mut self) -> bool {
+    /// Whether the broker answers and acknowledges what is sent.
+    fn readiness(&mut self) -> Readiness {
         let patience = Duration::from_millis(self.config.stall_ms);
+        let records = self.in_flight.len();
         let stalled = self
             .in_flight
             .oldest()
-            .is_some_and(|since| since.elapsed() >= patience);
-        if stalled && !self.told_stalled {
-            warn!(
-                in_flight = self.in_flight.len(),
+            .filter(|since| since.elapsed() >= patience);
+        let readiness = match stalled {
+            Some(since) => Readiness::Stalled { since, records },
+            None => self.silence(),
+        };
+        match readiness {
+            Readiness::Ready if self.told_stalled => info!("the broker answers again"),
+            Readiness::Ready => {}
+            _ if self.told_stalled => {}
+            _ => warn!(
+                in_flight = records,
                 "nothing is being acknowledged; consumption waits"
-            );
-        } else if !stalled && self.told_stalled {
-            info!("acknowledged again");
+            ),
         }
-        self.told_stalled = stalled;
-        !stalled
+        self.told_stalled = readiness != Readiness::Ready;
+        readiness
+    }
+
+    /// What is in flight is forgotten when the group takes the partitions away, which it also does
+    /// when the broker stays away: so the broker is asked, too.
+    fn silence(&self) -> Readiness {
+        let Some(silent) = self.handle.silence() else {
+            return Readiness::Ready;
+        };
+        let now = Instant::now();
+        Readiness::Silent {
+            since: now.checked_sub(silent).unwrap_or(now),
+        }
     }
 
     /// Sends what is in flight to its end, commits, leaves the group.

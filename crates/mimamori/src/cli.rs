@@ -1,9 +1,21 @@
 //! The command line.
 
+mod config;
+mod import;
+mod keys;
+mod rejected;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use config::ConfigCommand;
+pub use import::{ImportArgs, Via};
+pub use keys::{KeyKind, KeysCommand, KeysCreateArgs, KeysListArgs, KeysRevokeArgs};
+pub use rejected::{
+    RejectedCommand, RejectedFilterArgs, RejectedListArgs, RejectedReplayArgs, RejectedShowArgs,
+};
 
 /// Watches over the customers of a subscription product: takes in what they do, keeps the score of
 /// how well each account is doing, and tells the customer-success team, in time, who needs help and
@@ -87,7 +99,7 @@ Destinations are configured:
   url = \"https://cs.example/hooks\"
   secret = \"file:/run/secrets/cs-team\"   # whsec_ and base64 of 24 to 64 bytes")]
     Alert(RoleArgs),
-    /// Run the api role: the HTTP API and the page.
+    /// Run the api role: the HTTP API, the page, and the collector of events at /v1/.
     #[command(after_help = "\
 Examples:
   mimamori api --clickhouse-url http://clickhouse:8123
@@ -109,24 +121,78 @@ Examples:
   mimamori simulate --live                       go on living after the history, until Ctrl-C
   mimamori simulate --print-health > demo.toml   the [health] section that fits these customers")]
     Simulate(SimulateArgs),
+    /// Load events from files, or from standard input, into the raw topic: the way to bring in history.
+    ///
+    /// The files are NDJSON, plain or compressed by gzip or zstd (their first bytes tell), in any of the
+    /// accepted formats. How far each came is noted beside it, in FILE.mimamori-import, until all are in:
+    /// a command that was stopped or killed goes on there when it is run again. Importing twice does no
+    /// harm: the same event_id within an account counts once. What ingest cannot accept is found in
+    /// `mimamori rejected list`.
+    #[command(after_help = "\
+Examples:
+  mimamori config check --sample history.ndjson   how its events would be read
+  mimamori import history.ndjson
+  mimamori import 2025-*.ndjson.gz 2026-*.ndjson.zst --kafka-brokers kafka-1:9092
+  zcat dump.gz | jq -c .event | mimamori import -
+  mimamori import history.ndjson --rate 5000      leave room for what comes in meanwhile
+  mimamori import history.ndjson --via http --url https://events.example --key file:write-key
+
+Events older than ingest.max_age_days (400 by default) are rejected: raise it before, or set it to 0.")]
+    Import(ImportArgs),
+    /// Make, list and revoke the write keys with which clients send events over HTTP.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Look at what was rejected or set aside, and bring back what was mended.
+    #[command(subcommand)]
+    Rejected(RejectedCommand),
+    /// Hold the rules against the past: how often each was right, whom it caught, and how long before.
+    ///
+    /// Every account is lived again, with one evaluation a day that knows nothing of what came after. An
+    /// alarm is true when the account leaves (or, for an opportunity, grows) within the horizon after it,
+    /// and open while neither the horizon has passed nor that has come.
+    #[command(after_help = "\
+Examples:
+  mimamori backtest                                   all accounts in ClickHouse
+  mimamori backtest --horizon 60 --format json
+  mimamori backtest --until 2026-10-01T00:00:00Z      as if it were the first of October
+  mimamori backtest --config trial-rules.toml         rules that are not in force yet
+  mimamori backtest --simulate-accounts 2000 --months 9 --seed 7
+      synthetic customers, without ClickHouse")]
+    Backtest(BacktestArgs),
+    /// Prove what is stored: compute days, numbers and scores again from the raw events, and compare.
+    ///
+    /// The second computation is SQL over the table `events`, which shares nothing with the first but
+    /// the configuration. Every difference is listed; the exit code is 1 when there is any.
+    #[command(after_help = "\
+Examples:
+  mimamori verify                                the newest row and all days of every account
+  mimamori verify --sample 50 --seed 7           of 50 accounts
+  mimamori verify --account acme --every-row     every evaluation there has been of one
+  mimamori verify --account acme --at 2026-11-01T00:00:00Z --receipt
+      what the evaluation by then was made of, and the SQL that makes it again
+  mimamori verify --account acme --at 2026-11-01T00:00:00Z --known-at 2026-11-01T00:00:00Z
+      the score as it could have been known then, without what arrived late")]
+    Verify(VerifyArgs),
+    /// Make all states, days, numbers and scores anew from the events in ClickHouse.
+    ///
+    /// For use after a change of [health], when account_state is lost or damaged, when mimamori.events is
+    /// to have another number of partitions, and when that topic was lost or lost its end. Stop the
+    /// aggregate role first (and ingest, when the number of partitions changes). Nobody is alerted by it, and
+    /// what was alerted about is not alerted about again. One that is stopped or killed goes on when it is
+    /// run again; until it is finished the aggregate role does not start.
+    #[command(after_help = "\
+Examples:
+  mimamori rebuild
+      what `up` keeps in ./mimamori-data; stop it first
+  mimamori rebuild --yes --kafka-brokers kafka-1:9092 --clickhouse-url http://clickhouse:8123
+  mimamori rebuild --from 2026-10-01
+      rows of earlier midnights stay as they are
+  mimamori rebuild --partitions 24
+      grow mimamori.events to 24 partitions; then set aggregate.partitions = 24")]
+    Rebuild(RebuildArgs),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Print what is configured, from defaults, file, environment and flags; secrets are masked.
-    #[command(after_help = "\
-Examples:
-  mimamori config show
-  mimamori config show --format json")]
-    Show,
-    /// Say whether the configuration can be worked with.
-    #[command(after_help = "\
-Examples:
-  mimamori config check --config /etc/mimamori.toml")]
-    Check,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +241,61 @@ pub struct MigrateArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct RebuildArgs {
+    /// Make the rows of midnights anew from this day or time on: a date (UTC) or RFC 3339. Days, states
+    /// and attributes are made anew in any case. Default all of them.
+    #[arg(long, value_name = "DATE|TIME")]
+    pub from: Option<String>,
+    /// Partitions that mimamori.events is to have; the topic grows when it has fewer. Default as many as
+    /// it has.
+    #[arg(long, value_name = "PARTITIONS")]
+    pub partitions: Option<i32>,
+    /// Do not ask. Needed where there is no terminal.
+    #[arg(long)]
+    pub yes: bool,
+    /// Folder of the embedded engines' data, when servers are not named. Default ./mimamori-data.
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Kafka's bootstrap addresses.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub kafka_brokers: Option<String>,
+    /// ClickHouse's HTTP interface.
+    #[arg(long, value_name = "URL")]
+    pub clickhouse_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// One account.
+    #[arg(long, value_name = "ID", conflicts_with_all = ["sample", "all"])]
+    pub account: Option<String>,
+    /// So many accounts, drawn by --seed.
+    #[arg(long, value_name = "ACCOUNTS", conflicts_with = "all")]
+    pub sample: Option<u64>,
+    /// Every account; the default.
+    #[arg(long)]
+    pub all: bool,
+    /// What the sample is drawn from.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// The newest evaluation at or before this time, RFC 3339. Default the newest there is.
+    #[arg(long, value_name = "TIME", conflicts_with = "every_row")]
+    pub at: Option<String>,
+    /// Every stored evaluation in place of the newest.
+    #[arg(long)]
+    pub every_row: bool,
+    /// Print the score at --at as it could have been known at this time, RFC 3339.
+    #[arg(long, value_name = "TIME", requires = "account", conflicts_with_all = ["every_row", "receipt"])]
+    pub known_at: Option<String>,
+    /// Print what the evaluation was made of, and the SQL that makes it again.
+    #[arg(long, requires = "account", conflicts_with = "every_row")]
+    pub receipt: bool,
+    /// ClickHouse's HTTP interface.
+    #[arg(long, value_name = "URL")]
+    pub clickhouse_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub struct SimulateArgs {
     /// How many accounts.
     #[arg(long, default_value_t = 200)]
@@ -215,6 +336,28 @@ pub struct SimulateArgs {
     /// Kafka's bootstrap addresses.
     #[arg(long, value_name = "HOST:PORT,…")]
     pub kafka_brokers: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct BacktestArgs {
+    /// Days within which the outcome must follow an alarm for it to be true.
+    #[arg(long, default_value_t = 90.0, value_name = "DAYS")]
+    pub horizon: f64,
+    /// Where the past ends, RFC 3339. Default the newest evaluation; now for synthetic customers.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Take so many synthetic customers in place of those in ClickHouse.
+    #[arg(long, value_name = "ACCOUNTS")]
+    pub simulate_accounts: Option<usize>,
+    /// How many months the synthetic customers live.
+    #[arg(long, default_value_t = 9, requires = "simulate_accounts")]
+    pub months: u32,
+    /// What the chance of the synthetic customers is drawn from.
+    #[arg(long, default_value_t = 1, requires = "simulate_accounts")]
+    pub seed: u64,
+    /// ClickHouse's HTTP interface.
+    #[arg(long, value_name = "URL", conflicts_with = "simulate_accounts")]
+    pub clickhouse_url: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::locate::locate;
+
 /// Looked for when no file is named.
 const DEFAULT_FILE: &str = "mimamori.toml";
 
@@ -21,6 +23,7 @@ pub struct Config {
     pub aggregate: aggregate::Config,
     pub alert: alert::Config,
     pub api: api::Config,
+    pub collector: api::CollectorConfig,
 }
 
 /// Section `[embedded]`: the engines that `up` starts.
@@ -72,6 +75,8 @@ pub struct Loaded {
     pub names_clickhouse: bool,
     /// Whether anything of `[health]` was.
     pub names_health: bool,
+    /// The file and its text.
+    file: Option<(PathBuf, String)>,
 }
 
 impl Loaded {
@@ -81,16 +86,26 @@ impl Loaded {
     /// Names the file with line and column, or the variable.
     pub fn read(file: Option<&Path>) -> Result<Loaded, ConfigError> {
         let default = Path::new(DEFAULT_FILE);
-        let file = file.or_else(|| default.is_file().then_some(default));
+        let Some(file) = file.or_else(|| default.is_file().then_some(default)) else {
+            return Loaded::layered(None);
+        };
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| ConfigError(format!("cannot read {}: {error}", file.display())))?;
+        Loaded::layered(Some((file.to_path_buf(), text)))
+    }
+
+    /// Lays the environment over the file's text, if there is a file.
+    pub fn layered(file: Option<(PathBuf, String)>) -> Result<Loaded, ConfigError> {
         let mut layers = config::Config::builder();
-        if let Some(file) = file {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| ConfigError(format!("cannot read {}: {error}", file.display())))?;
+        if let Some((file, text)) = &file {
             // Read on its own first: this error knows the line and the column.
-            toml::from_str::<Config>(&text).map_err(|error| {
+            let in_file = |error: toml::de::Error| {
                 ConfigError(format!("{}: {}", file.display(), error.to_string().trim_end()))
-            })?;
-            layers = layers.add_source(config::File::from_str(&text, config::FileFormat::Toml));
+            };
+            toml::from_str::<Config>(text).map_err(in_file)?;
+            // The layers hold whole numbers of 63 bits.
+            toml::from_str::<toml::Table>(text).map_err(in_file)?;
+            layers = layers.add_source(config::File::from_str(text, config::FileFormat::Toml));
         }
         let environment = config::Environment::with_prefix("MIMAMORI")
             .prefix_separator("__")
@@ -109,6 +124,22 @@ impl Loaded {
             names_brokers,
             names_clickhouse,
             names_health,
+            file,
+        })
+    }
+
+    /// Checks what can be checked without any server.
+    ///
+    /// # Errors
+    /// Names the field, where it stands in the file, and what would be right.
+    pub fn check(&self) -> Result<health::Model, ConfigError> {
+        self.config.check().map_err(|ConfigError(message)| {
+            let place = self.file.as_ref().and_then(|(file, text)| {
+                let (path, _) = message.split_once(": ")?;
+                let (line, column) = locate(text, path)?;
+                Some(format!("{}, line {line}, column {column}: ", file.display()))
+            });
+            ConfigError(place.unwrap_or_default() + &message)
         })
     }
 }
@@ -146,12 +177,29 @@ impl Config {
         self.ingest
             .validate()
             .map_err(|error| ConfigError(error.to_string()))?;
+        if let Some(problem) = self.clickhouse.problem() {
+            return Err(ConfigError(problem));
+        }
+        let (insert, session) = (
+            self.clickhouse.insert_timeout_seconds,
+            self.kafka.session_timeout_ms,
+        );
+        if insert.saturating_mul(1000) >= session {
+            return Err(ConfigError(format!(
+                "clickhouse.insert_timeout_seconds: {insert} s is not shorter than kafka.session_timeout_ms \
+                 ({session} ms): a worker that loses its partitions could still be writing when the next one \
+                 owns them; give less, or a longer session"
+            )));
+        }
         if let Some(problem) = self.aggregate.problem() {
             return Err(ConfigError(problem));
         }
         self.api
             .validate()
             .map_err(|error| ConfigError(error.to_string()))?;
+        if let Some(problem) = self.collector.problem() {
+            return Err(ConfigError(problem));
+        }
         self.alert
             .validate()
             .map_err(|error| ConfigError(error.to_string()))?;
@@ -177,6 +225,7 @@ impl Config {
             mask(&mut destination.secret);
             destination.headers.values_mut().for_each(mask);
         }
+        mask(&mut masked.ingest.privacy.key);
         for key in &mut masked.api.api_keys {
             let shown = format!("{key:?}");
             *key = api::ApiKey::new(shown.trim_matches('"'));
@@ -208,6 +257,64 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_is_too_large_is_named_with_its_place_in_the_file() {
+        let text = "[embedded]\nkafka_fsync_ms = 9223372036854775808\n";
+        let error = read(text).err().unwrap().to_string();
+        assert!(error.contains("mimamori.toml"), "{error}");
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_worked_with_is_named_with_its_place_in_the_file() {
+        let text = "[health]\nkey_features = [\"a\"]\n\n[[health.rules]]\nname = \"mine\"\nseverity = \"warning\"\nwhen = \"days_since_last_logn > 3\"\n";
+        let error = read(text).unwrap().check().err().unwrap().to_string();
+        assert!(
+            error.contains("mimamori.toml, line 7, column 8: health.rules[0].when"),
+            "{error}"
+        );
+        assert!(
+            error.contains("line 1, column 1"),
+            "where in the condition: {error}"
+        );
+        assert!(
+            error.contains("days_since_last_login"),
+            "what would be right: {error}"
+        );
+    }
+
+    /// The guide's annotated file is the defaults, but for the rule that it shows.
+    #[test]
+    fn the_guide_tells_every_key_with_its_default() {
+        let guide = include_str!("../../../docs/configuration.md");
+        let (_, from) = guide
+            .split_once("## Every key with its default\n\n```toml\n")
+            .unwrap();
+        let (text, _) = from.split_once("\n```").unwrap();
+        let mut told = read(text).unwrap().config;
+        assert_eq!(told.health.rules.len(), 1);
+        told.health.rules.clear();
+        let defaults = Config::default();
+        let plain = |config: &Config| serde_json::to_value(config).unwrap();
+        assert_eq!(plain(&told), plain(&defaults));
+        let keys = |config: &Config| {
+            let sections = plain(config);
+            let sections = sections.as_object().unwrap().clone().into_iter();
+            let all = sections.flat_map(|(section, value)| {
+                let keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+                keys.into_iter().map(move |key| (section.clone(), key))
+            });
+            all.collect::<Vec<_>>()
+        };
+        for (section, key) in keys(&defaults) {
+            let is_told = text.contains(&format!("\n{key} = "))
+                || text.contains(&format!("\n# {key} = "))
+                || text.contains(&format!("[{section}.{key}"))
+                || text.contains(&format!("[[{section}.{key}]]"));
+            assert!(is_told, "{section}.{key} is not in docs/configuration.md");
+        }
+    }
+
+    #[test]
     fn what_the_file_says_is_taken_and_the_rest_is_default() {
         let loaded = read("[clickhouse]\nurl = \"http://ch:8123\"\n[[health.milestones]]\nname = \"a\"\nexpected_days = 3\n")
             .unwrap();
@@ -215,6 +322,18 @@ mod tests {
         assert_eq!(loaded.config.clickhouse.database, "mimamori");
         assert_eq!(loaded.config.health.milestones[0].expected_days, 3.0);
         assert!(loaded.names_clickhouse && loaded.names_health && !loaded.names_brokers);
+    }
+
+    #[test]
+    fn an_insert_that_could_outlast_the_session_is_refused() {
+        let text = "[kafka]\nsession_timeout_ms = 12000\n[clickhouse]\ninsert_timeout_seconds = 12\n";
+        let error = read(text).unwrap().check().err().unwrap().to_string();
+        assert!(
+            error.contains("mimamori.toml, line 4, column 26: clickhouse.insert_timeout_seconds: 12 s"),
+            "{error}"
+        );
+        assert!(error.contains("kafka.session_timeout_ms (12000 ms)"), "{error}");
+        read(&text.replace("= 12\n", "= 11\n")).unwrap().check().unwrap();
     }
 
     #[test]
@@ -231,6 +350,7 @@ mod tests {
         let loaded = read(
             "[clickhouse]\npassword = \"hunter2\"\n[api]\napi_keys = [\"k-hunter2\", \"file:/run/key\"]\n\
              [kafka.properties]\n\"sasl.password\" = \"hunter2\"\n\
+             [ingest.privacy]\nkey = \"hunter2 and more\"\n\
              [[alert.destinations]]\nname = \"x\"\nurl = \"https://x.example\"\nsecret = \"whsec_hunter2\"\n\
              headers = { Authorization = \"Bearer hunter2\" }\n",
         )

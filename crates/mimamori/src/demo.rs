@@ -133,12 +133,12 @@ impl Demo {
 /// What is expected of the synthetic customers: their product's features and milestones.
 pub fn health() -> HealthConfig {
     let milestones = simulate::MILESTONES.iter().zip(EXPECTED_DAYS);
+    let owned = |names: &[&str]| names.iter().map(|name| name.to_string()).collect();
     HealthConfig {
         timezone: "Asia/Tokyo".to_string(),
-        key_features: simulate::KEY_FEATURES
-            .iter()
-            .map(|feature| feature.to_string())
-            .collect(),
+        key_features: owned(&simulate::KEY_FEATURES),
+        advanced_features: owned(&simulate::ADVANCED_FEATURES),
+        sticky_actions: owned(&simulate::STICKY_ACTIONS),
         value_event: simulate::VALUE_EVENT.to_string(),
         milestones: milestones
             .map(|(name, expected_days)| MilestoneConfig {

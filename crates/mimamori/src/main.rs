@@ -8,6 +8,8 @@ mod commands;
 mod config;
 mod demo;
 mod engines;
+mod locate;
+mod ndjson;
 mod output;
 mod roles;
 mod shutdown;

@@ -43,7 +43,7 @@ pub fn result<T: Serialize>(
     lines: impl FnOnce() -> String,
 ) -> anyhow::Result<()> {
     let text = if is_json(format) {
-        serde_json::to_string_pretty(value)?
+        without_controls(&serde_json::to_string_pretty(value)?)
     } else {
         lines()
     };
@@ -53,6 +53,19 @@ pub fn result<T: Serialize>(
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         printed => Ok(printed?),
     }
+}
+
+/// In the texts of JSON only the controls below a space are always escaped; a terminal obeys others too.
+fn without_controls(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_control() && char > ' ' {
+            text.push_str(&format!("\\u{:04x}", u32::from(char)));
+        } else {
+            text.push(char);
+        }
+    }
+    text
 }
 
 /// Progress of something long: a bar on a terminal, a line now and then otherwise, both on standard
@@ -132,4 +145,17 @@ impl Progress {
 )]
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_the_same_without_anything_that_a_terminal_obeys() {
+        let value = serde_json::json!({ "a": "x\u{9b}31m\u{7f}\u{1b}守\n" });
+        let text = without_controls(&serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(text, "{\n  \"a\": \"x\\u009b31m\\u007f\\u001b守\\n\"\n}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }

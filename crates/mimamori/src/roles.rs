@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Context;
 use prometheus::Registry;
 use store::{Store, StoreMetrics};
+use stream::Membership;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Loaded};
 
 /// How long the roles may take to stop; the engines want their time after it, and all of it must be
 /// under five seconds.
@@ -38,6 +39,9 @@ impl Role {
     }
 }
 
+/// Whether something is as it must be, and if not, why.
+type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// What the roles of a process share.
 pub struct Roles {
     config: Config,
@@ -50,8 +54,9 @@ pub struct Roles {
 impl Roles {
     /// Checks the configuration and takes the address of the API, so that what is wrong with either
     /// is known before anything starts.
-    pub async fn prepare(config: Config) -> anyhow::Result<Roles> {
-        let model = Arc::new(config.check()?);
+    pub async fn prepare(loaded: Loaded) -> anyhow::Result<Roles> {
+        let model = Arc::new(loaded.check()?);
+        let config = loaded.config;
         let server = match api::Server::bind(config.api.clone()).await {
             Ok(server) => server,
             Err(error @ api::Error::Listen { .. }) => return Err(error.into()),
@@ -96,6 +101,9 @@ impl Roles {
             self.store.ping().await?;
             self.store.migrate().await?;
         }
+        if roles.contains(&Role::Aggregate) {
+            self.store.probe().await?;
+        }
         Ok(())
     }
 
@@ -113,23 +121,28 @@ impl Roles {
     ) -> anyhow::Result<()> {
         let mut tasks: JoinSet<(&'static str, anyhow::Result<()>)> = JoinSet::new();
         let mut readiness = api::Readiness::new();
-        if !needs_clickhouse(roles) {
+        if needs_clickhouse(roles) {
+            let store = self.store.clone();
+            readiness = readiness.check("clickhouse_writes", move || taken_or_waiting(&store));
+        } else {
             readiness = readiness.without_clickhouse();
         }
         for role in roles.iter().copied().filter(|role| *role != Role::Api) {
-            let (ready, is_ready) = watch::channel(false);
-            readiness = readiness.check(role.name(), move || {
-                if *is_ready.borrow() {
-                    Ok(())
-                } else {
-                    Err("not taking part yet".to_string())
-                }
-            });
-            self.spawn(role, ready, shutdown.clone(), &mut tasks);
+            let check = self.spawn(role, shutdown.clone(), &mut tasks);
+            readiness = readiness.check(role.name(), check);
         }
-        let served = self
-            .server
-            .run(self.store, self.registry, readiness, shutdown.clone());
+        let definition = verify::Definition::of(self.model.config(), &self.model);
+        let mut server = self.server;
+        if roles.contains(&Role::Api) {
+            server = server.collecting(api::Collection {
+                config: self.config.collector.clone(),
+                door: self.config.ingest.door()?,
+                max_event_bytes: self.config.ingest.max_event_bytes,
+                kafka: self.config.kafka.clone(),
+                topics: self.config.topics(),
+            });
+        }
+        let served = server.run(self.store, definition, self.registry, readiness, shutdown.clone());
         tasks.spawn(async move { (Role::Api.name(), served.await.map_err(anyhow::Error::from)) });
 
         let mut first_error = None;
@@ -165,18 +178,22 @@ impl Roles {
         first_error.map_or(Ok(()), Err)
     }
 
+    /// Starts a role, and says how to ask it whether it takes part.
     fn spawn(
         &self,
         role: Role,
-        ready: watch::Sender<bool>,
         shutdown: watch::Receiver<bool>,
         tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
-    ) {
+    ) -> Check {
+        let (membership, found) = watch::channel(Membership::Away);
+        let mut check: Check = Box::new(move || found.borrow().check());
         let kafka = self.config.kafka.clone();
         let store = self.store.clone();
         let registry = self.registry.clone();
         match role {
             Role::Ingest => {
+                let (ready, readiness) = watch::channel(ingest::Readiness::default());
+                check = Box::new(move || readiness.borrow().check());
                 let wiring = ingest::Wiring {
                     kafka,
                     registry,
@@ -198,7 +215,7 @@ impl Roles {
                     store,
                     model,
                     registry,
-                    ready,
+                    membership,
                     shutdown,
                 };
                 let run = aggregate::run(self.config.aggregate.clone(), wiring);
@@ -209,7 +226,7 @@ impl Roles {
                     kafka,
                     store,
                     registry,
-                    ready,
+                    membership,
                     shutdown,
                 };
                 let run = alert::run(self.config.alert.clone(), wiring);
@@ -217,6 +234,20 @@ impl Roles {
             }
             Role::Api => {}
         }
+        check
+    }
+}
+
+/// Whether ClickHouse does what it is asked. Where it is and what it said are for the log: whoever may ask
+/// for readiness need not know.
+fn taken_or_waiting(store: &Store) -> Result<(), String> {
+    match store.waiting() {
+        None => Ok(()),
+        Some(waiting) => Err(format!(
+            "ClickHouse has not done this for {} s: {}; consumption waits until it does",
+            waiting.lasts.as_secs(),
+            waiting.action
+        )),
     }
 }
 
@@ -226,9 +257,9 @@ fn needs_clickhouse(roles: &[Role]) -> bool {
 }
 
 /// Runs one role, with /healthz, /readyz and /metrics beside it.
-pub async fn run_one(role: Role, config: Config) -> anyhow::Result<()> {
+pub async fn run_one(role: Role, loaded: Loaded) -> anyhow::Result<()> {
     let (stop, shutdown) = crate::shutdown::watch_signals()?;
-    let roles = Roles::prepare(config).await?;
+    let roles = Roles::prepare(loaded).await?;
     roles
         .prepare_servers(&[role])
         .await

@@ -20,7 +20,7 @@ pub enum Archetype {
     StalledOnboarding,
     /// Goes on as it is, with the ups and downs of any.
     Steady,
-    /// Steady but for eight weeks of every half year at half its level, which is no fading.
+    /// Steady but for eight weeks of every half year at half its level or at rest, which is no fading.
     Seasonal,
     /// Fills its seats, works one user id hard, upgrades, then grows into the new seats.
     Expanding,
@@ -30,7 +30,7 @@ pub enum Archetype {
     FadedRecovered,
     /// Cancels at full activity: nothing in its use foretells it.
     SuddenChurn,
-    /// Goes through two to three weeks of faults and tickets, all of them resolved.
+    /// Goes through two to three weeks of faults and tickets, all of them resolved in the end.
     SupportTrouble,
     /// Moves to a smaller plan or drops an option, and goes on at a lower level.
     Downgraded,

@@ -4,7 +4,7 @@ use crate::archetype::{Archetype, Onboarding, Segment};
 use crate::calendar::{TOKYO, ZONES, Zone, next_weekday, to_date, to_day};
 use crate::config::Config;
 use crate::life::{ChampionFate, Life, NEVER, Terms, TimeForm};
-use crate::names::{Company, FEATURES, OWNERS, VALUE_MILESTONE};
+use crate::names::{ADVANCED_FEATURES, Company, FEATURES, OWNERS, VALUE_MILESTONE};
 use crate::rng::{self, Rng};
 
 /// For how many days at most the past of an account that signed up before the period is told (its milestones and
@@ -16,6 +16,7 @@ const OLDEST_DAYS: i32 = 395;
 const LEVEL_KNOWN_DAYS: i32 = 98;
 
 const LIFE: u64 = 1;
+const ASIDES: u64 = 14;
 
 /// The simulated period, in local days.
 #[derive(Debug, Clone, Copy)]
@@ -140,12 +141,15 @@ impl Life {
             rise_days: 1,
             champion: ChampionFate::Stays,
             turn_day: NEVER,
+            advanced_from: NEVER,
+            newcomer_day: NEVER,
             users: 0,
             breadth: (11 + rng.below(8)) as u8,
             features: draw_features(&mut rng),
         };
         life.draw_story(&mut rng, period);
         life.users = life.draw_users(&mut rng);
+        life.draw_asides(period);
         life
     }
 
@@ -162,6 +166,20 @@ impl Life {
                 self.end_day = rng.between(earliest, period.until + 35);
                 self.fade_from = self.end_day - i32::from(self.fade_days);
                 self.champion = draw_champion(rng, self.fade_from);
+                // Most contracts of a long term are left as they come up for renewal.
+                let lived = self.end_day - self.start_day;
+                if self.term_days > 30 && lived > 60 && rng.chance(0.7) {
+                    self.term_days = (lived + rng.between(3, 25)) as u16;
+                }
+                // Others leave as their discount ends.
+                if rng.chance(0.2) && lived > 60 {
+                    self.discount_days = (lived + rng.between(-5, 20)) as u16;
+                }
+                // Some try with less first.
+                if rng.chance(0.25) {
+                    self.turn_day = next_weekday(self.fade_from + i32::from(self.fade_days) / 2);
+                    self.terms[1] = fewer(self.terms[0]);
+                }
             }
             Archetype::FadedRecovered => {
                 self.fade_days = rng.between(25, 45) as u16;
@@ -188,13 +206,7 @@ impl Life {
             }
             Archetype::Downgraded => {
                 self.turn_day = next_weekday(rng.between(room(45), period.until + 10));
-                let before = self.terms[0];
-                let seats = (before.seats * 2 / 3).max(2);
-                self.terms[1] = Terms {
-                    plan: before.plan.saturating_sub(1),
-                    seats,
-                    mrr: before.mrr * 3 / 5,
-                };
+                self.terms[1] = fewer(self.terms[0]);
             }
             Archetype::SupportTrouble => {
                 self.turn_day = next_weekday(rng.between(room(30), period.until - 10));
@@ -207,6 +219,27 @@ impl Life {
         }
     }
 
+    /// What happens to some accounts whatever their archetype and means nothing, or (to those who expand) something.
+    fn draw_asides(&mut self, period: Period) {
+        let mut rng = Rng::keyed([self.key, ASIDES]);
+        let some_day = |rng: &mut Rng, from: i32| from.max(period.begin + rng.between(20, period.days()));
+        self.advanced_from = match self.archetype {
+            Archetype::Expanding => self.turn_day - rng.between(20, 60),
+            _ if rng.chance(0.06) => some_day(&mut rng, self.start_day + 30),
+            _ => NEVER,
+        };
+        let well = matches!(
+            self.archetype,
+            Archetype::Steady | Archetype::Seasonal | Archetype::FastOnboarding | Archetype::SlowOnboarding
+        );
+        if well && rng.chance(0.06) {
+            self.champion = ChampionFate::Removed(next_weekday(some_day(&mut rng, self.start_day + 60)));
+        }
+        if self.users > 4 && self.archetype != Archetype::Expanding && rng.chance(0.08) {
+            self.newcomer_day = next_weekday(some_day(&mut rng, self.start_day + 50));
+        }
+    }
+
     fn draw_users(&self, rng: &mut Rng) -> u16 {
         let seats = f64::from(self.terms[0].seats);
         let users = match self.archetype {
@@ -216,6 +249,15 @@ impl Life {
             _ => seats * (0.6 + 0.35 * rng.unit()),
         };
         (users as u16).max(3)
+    }
+}
+
+/// The smaller contract of an account that cuts down.
+fn fewer(before: Terms) -> Terms {
+    Terms {
+        plan: before.plan.saturating_sub(1),
+        seats: (before.seats * 2 / 3).max(2),
+        mrr: before.mrr * 3 / 5,
     }
 }
 
@@ -303,7 +345,8 @@ fn draw_features(rng: &mut Rng) -> [u8; FEATURES.len()] {
     for (index, feature) in features.iter_mut().enumerate() {
         *feature = index as u8;
     }
-    for last in (1..features.len()).rev() {
+    // The advanced ones stay at the end, where no favourite is.
+    for last in (1..features.len() - ADVANCED_FEATURES.len()).rev() {
         features.swap(last, rng.below(last as u32 + 1) as usize);
     }
     features

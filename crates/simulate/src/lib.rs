@@ -33,7 +33,7 @@ mod truth;
 
 pub use archetype::{Archetype, Onboarding, Segment};
 pub use config::{Config, ConfigError};
-pub use names::{FEATURES, KEY_FEATURES, MILESTONES, VALUE_EVENT};
+pub use names::{ADVANCED_FEATURES, FEATURES, KEY_FEATURES, MILESTONES, STICKY_ACTIONS, VALUE_EVENT};
 pub use send::{SendError, Summary, send, send_live};
 pub use simulation::{
     CHURN_GRACE_MS, Emission, Kind, LATE_AFTER_MS, LiveSimulation, MAX_DUE, Simulation, live, simulate,

@@ -5,7 +5,7 @@
 
 use crate::archetype::{Archetype, Onboarding, Segment};
 use crate::calendar::{TOKYO, ZONES};
-use crate::names::{Company, FEATURES, VALUE_MILESTONE};
+use crate::names::{Company, DEPARTMENTS, FEATURES, VALUE_MILESTONE};
 use crate::rng;
 
 /// A day that never comes.
@@ -16,6 +16,10 @@ const USER_JOINS: u64 = 2;
 const USER_KEENNESS: u64 = 3;
 const USER_STAYS: u64 = 4;
 const WOBBLE: u64 = 5;
+const RESTS: u64 = 10;
+const DEPARTMENT: u64 = 11;
+const FAULTS: u64 = 12;
+const OFF_SEASON: u64 = 13;
 
 /// How the account writes instants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub(crate) enum TimeForm {
     Millis,
 }
 
-/// What becomes of the champion while an account fades.
+/// What becomes of the champion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ChampionFate {
     /// Fades as the others do.
@@ -38,6 +42,9 @@ pub(crate) enum ChampionFate {
     /// Is removed on this day.
     Removed(i32),
 }
+
+/// The share of the seats of an account that is going to expand that is taken early.
+const EARLY_SEATS: f64 = 0.55;
 
 /// The user who takes over from a champion who was removed.
 pub(crate) const SUCCESSOR: u16 = 2;
@@ -86,6 +93,11 @@ pub(crate) struct Life {
     pub(crate) champion: ChampionFate,
     /// The day of the upgrade, the downgrade, or the beginning of the trouble.
     pub(crate) turn_day: i32,
+    /// The day from which advanced features are used; [`NEVER`] when they are not.
+    pub(crate) advanced_from: i32,
+    /// The day on which the last user joins, out of a department that is new to the account; [`NEVER`] when
+    /// he is one of the others.
+    pub(crate) newcomer_day: i32,
     /// How many users the account ever has.
     pub(crate) users: u16,
     /// How many of [`Life::features`] it uses at its best.
@@ -113,6 +125,8 @@ pub(crate) struct Mood {
     pub(crate) breadth: u32,
     /// How often things go wrong for it, as a factor; 1 is as always.
     pub(crate) strain: f64,
+    /// How often it meets faults besides, as a factor; 1 is as always.
+    pub(crate) faults: f64,
     /// How content it is, 0 to 1.
     pub(crate) content: f64,
 }
@@ -178,6 +192,7 @@ impl Life {
             level: 0.45 + 0.55 * settled,
             breadth: (4.0 + (breadth - 4.0) * settled) as u32,
             strain: 1.0,
+            faults: 1.0,
             content: 0.75,
         };
         match self.archetype {
@@ -198,6 +213,11 @@ impl Life {
                 mood.breadth = ((f64::from(mood.breadth) * (0.25 + 0.75 * kept)) as u32).max(2);
                 mood.strain = 1.0 + 2.5 * (1.0 - kept);
                 mood.content = 0.2 + 0.55 * kept;
+                // What drives some of them away is the product: it fails them for three weeks.
+                let failed = rng::unit([self.key, FAULTS]) < 0.35;
+                if failed && day < self.fade_from + 21 {
+                    mood.faults = 20.0;
+                }
             }
             Archetype::Seasonal => mood.level *= self.season(day),
             Archetype::Expanding => {
@@ -213,6 +233,7 @@ impl Life {
             Archetype::SupportTrouble if (self.turn_day..self.turn_day + 18).contains(&day) => {
                 mood.level *= 0.75;
                 mood.strain = 6.0;
+                mood.faults = 8.0;
                 mood.content = 0.4;
             }
             _ => {}
@@ -232,12 +253,62 @@ impl Life {
         (kept.max(up), 0.12)
     }
 
-    /// The season's factor: eight weeks of each half year dip to a half, with slopes of two weeks.
+    /// The season's factor: eight weeks of each half year dip to a half, with slopes of two weeks. A quarter
+    /// of the seasonal accounts rest altogether in the middle of it.
     fn season(&self, day: i32) -> f64 {
         let turn = (self.key % 182) as i32;
         let into = f64::from((day + turn).rem_euclid(182));
         let slope = (into / 14.0).min((56.0 - into) / 14.0).clamp(0.0, 1.0);
-        1.0 - 0.5 * slope
+        let depth = if rng::unit([self.key, OFF_SEASON]) < 0.25 {
+            1.0
+        } else {
+            0.5
+        };
+        1.0 - depth * slope
+    }
+
+    /// How much of a day's work the account does where the calendar says `workday`: half the accounts close
+    /// on holidays and on the days that people bridge them with, most of the others on holidays and at weekends.
+    pub(crate) fn work(&self, workday: f64) -> f64 {
+        let closes_below = match rng::unit([self.key, RESTS]) {
+            draw if draw < 0.5 => 0.6,
+            draw if draw < 0.85 => 0.1,
+            _ => 0.0,
+        };
+        if workday < closes_below { 0.0 } else { workday }
+    }
+
+    /// Where `user` works, as an index into [`crate::names::DEPARTMENTS`]. Those who are invited early come
+    /// from the departments that bought the product; of those who fill the seats before an upgrade, every
+    /// other one comes from a new department.
+    pub(crate) fn department(&self, user: u16) -> u8 {
+        let first = self.key % DEPARTMENTS.len() as u64;
+        let home: u64 = match self.segment {
+            Segment::Smb => 1,
+            Segment::Mid => 2,
+            Segment::Enterprise => 4,
+        };
+        let draw = rng::key([self.key, DEPARTMENT, u64::from(user)]);
+        let place = if self.is_of_new_department(user) {
+            home + draw % 2
+        } else {
+            draw % home
+        };
+        ((first + place) % DEPARTMENTS.len() as u64) as u8
+    }
+
+    fn is_of_new_department(&self, user: u16) -> bool {
+        if self.archetype == Archetype::Expanding {
+            let early = f64::from(self.terms[0].seats) * EARLY_SEATS;
+            return user > 2 && f64::from(user) >= early && user % 2 == 1;
+        }
+        self.newcomer_day != NEVER && user + 1 == self.users
+    }
+
+    /// The first day on which a user of a new department joins; [`NEVER`] when none does.
+    pub(crate) fn spread_day(&self) -> i32 {
+        let newcomers = (0..self.users).filter(|user| self.is_of_new_department(*user));
+        newcomers.map(|user| self.joins(user)).min().unwrap_or(NEVER)
     }
 
     /// The part that user number `user` plays at first.
@@ -268,13 +339,16 @@ impl Life {
         if user <= 2 {
             return invited;
         }
+        if self.newcomer_day != NEVER && user + 1 == self.users {
+            return self.newcomer_day.max(invited);
+        }
         let early = |span: f64| invited + (span * rng::unit([self.key, USER_JOINS, u64::from(user)])) as i32;
         if self.archetype != Archetype::Expanding {
             return early(42.0);
         }
         // A little over half the seats are taken early, the rest before the upgrade, the new ones after it.
         let seats = f64::from(self.terms[0].seats);
-        let (half, full) = (seats * 0.55, seats * 0.98);
+        let (half, full) = (seats * EARLY_SEATS, seats * 0.98);
         let number = f64::from(user);
         let day = if number < half {
             early(30.0)
@@ -328,6 +402,10 @@ impl Life {
         match self.champion {
             ChampionFate::Removed(gone) if self.archetype == Archetype::FadedRecovered => {
                 gone.max(self.rise_from())
+            }
+            // Where all is well, someone is named within days.
+            ChampionFate::Removed(gone) if self.archetype != Archetype::FadedChurned => {
+                gone + 1 + (self.key % 9) as i32
             }
             _ => NEVER,
         }

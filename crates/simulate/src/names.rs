@@ -1,7 +1,8 @@
 //! The words that the synthetic customers are made of. None needs escaping in JSON or quoting in CSV.
 
-/// The features of the product, by name. The first [`KEY_FEATURES`]`.len()` are the key ones.
-pub const FEATURES: [&str; 20] = [
+/// The features of the product, by name. The first [`KEY_FEATURES`]`.len()` are the key ones, the last
+/// [`ADVANCED_FEATURES`]`.len()` the advanced ones.
+pub const FEATURES: [&str; 22] = [
     "report.create",
     "report.export",
     "dashboard.share",
@@ -19,10 +20,18 @@ pub const FEATURES: [&str; 20] = [
     "notification.configure",
     "calendar.view",
     "mobile.capture",
+    "member.manage",
     "api.call",
     "audit.view",
-    "member.manage",
+    "forecast.run",
+    "access.provision",
 ];
+
+/// The features that few use, and those who outgrow their plan.
+pub const ADVANCED_FEATURES: [&str; 4] = ["api.call", "audit.view", "forecast.run", "access.provision"];
+
+/// What keeps a customer once it is done, as `health.sticky_actions` names it.
+pub const STICKY_ACTIONS: [&str; 3] = ["integration_connected", "second_member", "workflow.automate"];
 
 /// The features that an account must use to get the product's value.
 pub const KEY_FEATURES: [&str; 6] = [
@@ -50,6 +59,16 @@ pub(crate) const VALUE_MILESTONE: usize = MILESTONES.len() - 1;
 
 pub(crate) const PLANS: [&str; 4] = ["starter", "standard", "business", "enterprise"];
 pub(crate) const ROLES: [&str; 4] = ["champion", "decision_maker", "admin", "member"];
+pub(crate) const DEPARTMENTS: [&str; 8] = [
+    "sales",
+    "marketing",
+    "finance",
+    "operations",
+    "support",
+    "engineering",
+    "people",
+    "legal",
+];
 pub(crate) const CLIENTS: [&str; 3] = ["web", "mobile", "desktop"];
 pub(crate) const SEVERITIES: [&str; 4] = ["low", "normal", "high", "urgent"];
 pub(crate) const CHANNELS: [&str; 3] = ["email", "chat", "phone"];

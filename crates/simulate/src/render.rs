@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::calendar::{DAY, HOUR, SECOND, ZONES, Zone, to_date};
 use crate::life::{Life, TimeForm};
 use crate::names::{
-    CHANNELS, CLIENTS, ENGAGEMENTS, ERROR_SEVERITIES, ERRORS, FEATURES, MILESTONES, OWNERS, PLANS, ROLES,
-    SEVERITIES, VALUE_EVENT,
+    CHANNELS, CLIENTS, DEPARTMENTS, ENGAGEMENTS, ERROR_SEVERITIES, ERRORS, FEATURES, MILESTONES, OWNERS,
+    PLANS, ROLES, SEVERITIES, VALUE_EVENT,
 };
 use crate::script::{Change, NOBODY, Survey, Ticket, What, contract_start};
 
@@ -68,7 +68,7 @@ impl Pen {
         let before = out.len();
         out.extend_from_slice(b",\"properties\":{");
         let opened = out.len();
-        properties(out, subject, at, what);
+        properties(out, subject, at, user, what);
         if out.len() == opened {
             out.truncate(before);
         } else {
@@ -221,7 +221,7 @@ fn kind_and_name(life: &Life, what: What) -> (&'static str, Option<&'static str>
     }
 }
 
-fn properties(out: &mut Vec<u8>, subject: &Subject<'_>, at: i64, what: What) {
+fn properties(out: &mut Vec<u8>, subject: &Subject<'_>, at: i64, user: u16, what: What) {
     let life = subject.life;
     match what {
         What::Login { client } => text(out, "client", CLIENTS[usize::from(client)]),
@@ -246,6 +246,8 @@ fn properties(out: &mut Vec<u8>, subject: &Subject<'_>, at: i64, what: What) {
             text(out, "role", ROLES[usize::from(role)]);
             if removed {
                 flag(out, "removed");
+            } else {
+                text(out, "department", DEPARTMENTS[usize::from(life.department(user))]);
             }
         }
         What::Contract(change) => contract(out, subject, at, change),

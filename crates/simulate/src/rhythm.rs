@@ -3,10 +3,9 @@
 //! A day is planned as a list of [`Session`]s, which are small; what happens in one is played when its hour has
 //! come. Both depend on nothing but the account and the day.
 
-use crate::archetype::Archetype;
 use crate::calendar::SECOND;
 use crate::life::{Life, Mood};
-use crate::names::{ERRORS, FEATURES};
+use crate::names::{ADVANCED_FEATURES, ERRORS, FEATURES};
 use crate::rng::Rng;
 use crate::script::What;
 
@@ -48,6 +47,10 @@ pub(crate) fn plan(
 ) {
     // Nobody is there before the day after signing up, save for what the script tells.
     if day <= life.start_day || day > life.end_day {
+        return;
+    }
+    let workday = life.work(workday);
+    if workday == 0.0 {
         return;
     }
     let mood = life.mood(day);
@@ -141,7 +144,7 @@ pub(crate) fn play(life: &Life, session: &Session, copy: u16, mut tell: impl FnM
     // 1 to 5, and 3 on average.
     for _ in 0..1 + rng.below(5) {
         at += 5 * SECOND + i64::from(rng.below(180_000));
-        next(at, use_feature(life, user, &mood, &mut rng));
+        next(at, use_feature(life, user, day, &mood, &mut rng));
     }
     if rng.chance(0.02 * mood.strain.min(3.0)) {
         at += 3 * SECOND + i64::from(rng.below(60_000));
@@ -155,26 +158,34 @@ pub(crate) fn play(life: &Life, session: &Session, copy: u16, mut tell: impl FnM
             },
         );
     }
-    let faulty = if life.archetype == Archetype::SupportTrouble {
-        0.03
-    } else {
-        0.008
-    };
-    if rng.chance(faulty * mood.strain) {
-        at += SECOND + i64::from(rng.below(30_000));
+    let faulty = 0.008;
+    if rng.chance((faulty * mood.strain * mood.faults).min(0.6)) {
         let error = rng.below(ERRORS.len() as u32) as u8;
-        next(
-            at,
-            What::Error {
-                error,
-                severity: rng.weighted(&[60, 35, 5]) as u8,
-            },
-        );
+        // What fails in bad times fails again when it is tried again.
+        let tries = if mood.faults > 1.0 { 1 + rng.below(4) } else { 1 };
+        for _ in 0..tries {
+            at += SECOND + i64::from(rng.below(30_000));
+            next(
+                at,
+                What::Error {
+                    error,
+                    severity: rng.weighted(&[60, 35, 5]) as u8,
+                },
+            );
+        }
     }
 }
 
 /// One use of a feature: the account's favourites most, the last of them least.
-fn use_feature(life: &Life, user: u16, mood: &Mood, rng: &mut Rng) -> What {
+fn use_feature(life: &Life, user: u16, day: i32, mood: &Mood, rng: &mut Rng) -> What {
+    if day >= life.advanced_from && rng.chance(0.08) {
+        let advanced = FEATURES.len() - 1 - rng.below(ADVANCED_FEATURES.len() as u32) as usize;
+        return What::Feature {
+            feature: advanced as u8,
+            count: 1,
+            deciseconds: 2 + rng.below(600) as u16,
+        };
+    }
     let draw = rng.unit();
     let favourite = (f64::from(mood.breadth) * draw * (0.3 + 0.7 * draw)) as usize;
     // Users of an account differ a little in what they like best.

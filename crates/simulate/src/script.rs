@@ -176,9 +176,16 @@ impl Pen<'_> {
             let converted = day + i32::from(life.trial_days) - 1;
             self.note(converted, 16 * 3_600, NOBODY, What::Contract(Change::Started));
         }
+        let mut departments_seen = 0u32;
         for user in 1..life.users {
             let joined = life.joins(user);
             let role = life.role(user);
+            // Of the use before the period this much is told: since when each department has been at it.
+            let department = 1 << life.department(user);
+            if joined + 1 < life.first_day && departments_seen & department == 0 {
+                departments_seen |= department;
+                self.note(joined + 1, NOON, user, What::Login { client: 0 });
+            }
             debug_assert!(usize::from(role) < ROLES.len());
             let second = if joined == day { second + 600 } else { MORNING };
             self.note(
@@ -229,6 +236,11 @@ impl Pen<'_> {
                 self.note(turn, 11 * 3_600, NOBODY, What::Contract(change));
                 self.note(turn, 11 * 3_600 + 1, NOBODY, What::TermsChanged);
             }
+            Archetype::FadedChurned if turn != NEVER => {
+                self.note(turn, 11 * 3_600, NOBODY, What::Contract(Change::OptionRemoved));
+                self.note(turn, 11 * 3_600 + 1, NOBODY, What::TermsChanged);
+                self.fading(&mut rng);
+            }
             Archetype::SupportTrouble => {
                 for number in 0..3 + rng.below(4) as u16 {
                     let day = next_weekday(turn + rng.between(0, 9));
@@ -241,7 +253,8 @@ impl Pen<'_> {
                             reporter,
                             number,
                             escalated,
-                            days: 6,
+                            // The first of them takes long.
+                            days: if number == 0 { 18 } else { 6 },
                             resolved: true,
                         },
                     );
@@ -259,7 +272,7 @@ impl Pen<'_> {
         if rng.chance(0.65) {
             for number in 0..1 + rng.below(3) as u16 {
                 let day = next_weekday(life.fade_from + rng.between(2, fade_days * 3 / 4));
-                let escalated = rng.chance(0.25);
+                let escalated = rng.chance(0.4);
                 let resolved = life.archetype == Archetype::FadedRecovered;
                 let reporter = self.reporter(rng, day);
                 let days = fade_days / 2 + 7;
@@ -340,11 +353,14 @@ impl Pen<'_> {
         self.renewals(monday);
         if rng.chance(((0.04 + 0.006 * size) * mood.strain.min(2.5) * mood.level.max(0.2)).min(0.8)) {
             let day = self.weekday(&mut rng, monday);
-            let slow = rng.chance(0.15);
+            let slow = rng.chance(0.08);
             let days = if slow { 9 } else { rng.between(1, 4) };
             // The team answers those who are leaving as it answers all; some never come back to say it is solved.
-            let resolved =
-                life.archetype != Archetype::FadedChurned || rng.chance(0.5 + 0.5 * mood.level.min(1.0));
+            let resolved = rng.chance(match life.archetype {
+                Archetype::FadedChurned => 0.5 + 0.5 * mood.level.min(1.0),
+                // Now and then one is forgotten.
+                _ => 0.98,
+            });
             let number = 16 + week as u16 % 4_000;
             let reporter = self.reporter(&mut rng, day);
             self.ticket(
@@ -374,6 +390,20 @@ impl Pen<'_> {
                     },
                 );
             }
+        }
+        if (week + (life.key % 13) as i32) % 13 == 5 {
+            let day = self.weekday(&mut rng, monday);
+            let score = satisfaction(mood.content, &mut rng) as u8;
+            let user = self.reporter(&mut rng, day);
+            self.note(
+                day,
+                NOON + rng.below(14_400),
+                user,
+                What::Survey {
+                    survey: Survey::Csat,
+                    score,
+                },
+            );
         }
         if rng.chance(0.02 * mood.level) {
             let day = self.weekday(&mut rng, monday);
@@ -452,12 +482,10 @@ impl Pen<'_> {
             );
         }
         self.note(day, opened, reporter, ticket(Ticket::Opened));
-        let replied = if resolved || rng.chance(0.5) {
-            opened + 1_800 + rng.below(18_000)
-        } else {
-            86_399
-        };
-        self.note(day, replied, NOBODY, ticket(Ticket::Replied));
+        let replied = opened + 1_800 + rng.below(18_000);
+        if resolved || rng.chance(0.5) {
+            self.note(day, replied, NOBODY, ticket(Ticket::Replied));
+        }
         if escalated {
             self.note(
                 next_weekday(day + 1),
@@ -473,15 +501,16 @@ impl Pen<'_> {
         let second = 10 * 3_600 + rng.below(20_000);
         self.note(solved, second, NOBODY, ticket(Ticket::Resolved));
         if rng.chance(0.5) {
-            let best = if escalated { 3 } else { 4 };
-            let score = (best + rng.below(2)) as u8;
+            let mood = self.life.mood(solved);
+            let drop = if escalated { 1.0 } else { 0.0 };
+            let score = satisfaction(mood.content, rng) - drop;
             self.note(
                 solved,
                 second + 5_400,
                 reporter,
                 What::Survey {
                     survey: Survey::Csat,
-                    score,
+                    score: score.max(1.0) as u8,
                 },
             );
         }
@@ -517,6 +546,11 @@ struct Problem {
     /// From opening to resolving.
     days: i32,
     resolved: bool,
+}
+
+/// A CSAT score, 1 to 5: around 4 of those who are content as ever, around 2 of those about to leave.
+fn satisfaction(content: f64, rng: &mut Rng) -> f64 {
+    (1.0 + 4.0 * content + 2.0 * (rng.unit() - 0.35)).clamp(1.0, 5.0)
 }
 
 /// The first day of the first week of the life whose everyday matters are told.

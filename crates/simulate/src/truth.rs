@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::archetype::{Archetype, Onboarding, Segment};
 use crate::calendar::{SECOND, ZONES, Zone};
-use crate::life::{Life, NEVER};
+use crate::life::{ChampionFate, Life, NEVER};
 use crate::names::VALUE_MILESTONE;
 use crate::render::rfc3339;
 use crate::script::{contract_start, value_second};
@@ -43,10 +43,14 @@ pub struct AccountTruth {
     pub recovered_at: Option<i64>,
     /// When it upgraded.
     pub expanded_at: Option<i64>,
-    /// When it downgraded or dropped an option.
+    /// When it downgraded or dropped an option (those who downgrade, and some of those who churn after fading).
     pub downgraded_at: Option<i64>,
     /// When its support trouble began.
     pub trouble_at: Option<i64>,
+    /// When its champion was removed.
+    pub champion_removed_at: Option<i64>,
+    /// When the first user of a new department was added (those who expand, and a few others).
+    pub spread_at: Option<i64>,
     /// When it cancelled (`contract` `cancelled`).
     pub churned_at: Option<i64>,
     /// When it is going to cancel after the simulation's end; at most 35 days ahead for those who fade.
@@ -93,8 +97,13 @@ impl AccountTruth {
             fade_from: known(life.fade_from, 0),
             recovered_at: known(life.recovered_day(), 0),
             expanded_at: turn(Archetype::Expanding),
-            downgraded_at: turn(Archetype::Downgraded),
+            downgraded_at: turn(Archetype::Downgraded).or_else(|| turn(Archetype::FadedChurned)),
             trouble_at: turn(Archetype::SupportTrouble),
+            champion_removed_at: match life.champion {
+                ChampionFate::Removed(gone) => known(gone, 12 * 3_600),
+                _ => None,
+            },
+            spread_at: known(life.spread_day(), 0),
             churned_at: churn.filter(|at| *at <= until),
             will_churn_at: churn.filter(|at| *at > until),
             emitted: 0,
@@ -104,7 +113,7 @@ impl AccountTruth {
 }
 
 /// The columns of the truth file, in order: the fields of [`AccountTruth`] by their names.
-pub const TRUTH_COLUMNS: [&str; 19] = [
+pub const TRUTH_COLUMNS: [&str; 21] = [
     "account_id",
     "archetype",
     "segment",
@@ -120,6 +129,8 @@ pub const TRUTH_COLUMNS: [&str; 19] = [
     "expanded_at",
     "downgraded_at",
     "trouble_at",
+    "champion_removed_at",
+    "spread_at",
     "churned_at",
     "will_churn_at",
     "emitted",
@@ -164,6 +175,8 @@ fn write_csv(path: &Path, truth: &[AccountTruth]) -> io::Result<()> {
             account.expanded_at,
             account.downgraded_at,
             account.trouble_at,
+            account.champion_removed_at,
+            account.spread_at,
             account.churned_at,
             account.will_churn_at,
         ] {

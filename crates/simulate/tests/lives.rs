@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde_json::Value;
-use simulate::{AccountTruth, Archetype, Config, Kind, Onboarding, TRUTH_COLUMNS, simulate, write_truth};
+use simulate::{
+    ADVANCED_FEATURES, AccountTruth, Archetype, Config, Kind, Onboarding, TRUTH_COLUMNS, simulate,
+    write_truth,
+};
 
 /// 2026-11-20T03:00:00Z.
 const UNTIL: i64 = 1_795_143_600_000;
@@ -368,6 +371,174 @@ fn japanese_accounts_rest_in_golden_week() {
     // Three of the five days are holidays.
     assert!(week("Asia/Tokyo") < 0.55 * after("Asia/Tokyo"));
     assert!(week("America/New_York") > 0.7 * after("America/New_York"));
+}
+
+#[test]
+fn use_spreads_to_new_departments_where_an_account_expands() {
+    let (mut expanded, mut spread) = (0, 0);
+    for account in all(Archetype::Expanding) {
+        let Some(at) = account.truth.expanded_at.filter(|at| *at < UNTIL - 3 * DAY) else {
+            continue;
+        };
+        expanded += 1;
+        let mut first: BTreeMap<&str, i64> = BTreeMap::new();
+        for event in account.events.iter().filter(|event| event.kind == "user") {
+            if let Some(department) = event.properties["department"].as_str() {
+                first.entry(department).or_insert(event.at);
+            }
+        }
+        let begun = first.values().min().unwrap();
+        let late = first.values().filter(|joined| **joined > begun + 14 * DAY);
+        if let Some(newest) = late.max() {
+            assert!(account.truth.spread_at.is_some_and(|spread| spread <= *newest));
+            spread += u32::from((at - 75 * DAY..at + 50 * DAY).contains(newest));
+        }
+    }
+    assert!(spread * 2 >= expanded, "{spread} of {expanded}");
+}
+
+#[test]
+fn those_who_expand_come_to_use_advanced_features() {
+    let uses = |account: &Account, from: i64, to: i64| {
+        let mut used = account.events.iter().filter(|event| {
+            ADVANCED_FEATURES.contains(&event.name.as_str()) && (from..to).contains(&event.at)
+        });
+        used.next().is_some()
+    };
+    let (mut expanded, mut before, mut long_before) = (0, 0, 0);
+    for account in all(Archetype::Expanding) {
+        if let Some(at) = account.truth.expanded_at {
+            expanded += 1;
+            before += u32::from(uses(account, at - 4 * WEEK, at));
+            long_before += u32::from(uses(account, 0, at - 9 * WEEK));
+        }
+    }
+    assert_eq!((before, long_before), (expanded, 0));
+    let steady: Vec<bool> = all(Archetype::Steady)
+        .map(|account| uses(account, 0, UNTIL))
+        .collect();
+    assert!(steady.iter().filter(|used| **used).count() * 5 < steady.len());
+}
+
+#[test]
+fn answers_in_surveys_follow_the_mood() {
+    let (mut well, mut fading) = ((0.0, 0.0), (0.0, 0.0));
+    for account in all(Archetype::FadedChurned) {
+        let Some(fade_from) = account.truth.fade_from else {
+            continue;
+        };
+        for event in account.events.iter().filter(|event| event.name == "csat") {
+            let part = if event.at < fade_from {
+                &mut well
+            } else {
+                &mut fading
+            };
+            part.0 += event.properties["score"].as_f64().unwrap();
+            part.1 += 1.0;
+        }
+    }
+    assert!(well.1 > 20.0 && fading.1 > 20.0, "{well:?} {fading:?}");
+    let (well, fading) = (well.0 / well.1, fading.0 / fading.1);
+    assert!(
+        well > 3.7 && fading < well - 0.8,
+        "{well} before, {fading} while fading"
+    );
+}
+
+#[test]
+fn faults_rise_before_some_churn_and_in_support_trouble() {
+    let rising = |account: &Account, from: i64| {
+        let errors = |from: i64, to: i64| {
+            let met = account
+                .events
+                .iter()
+                .filter(|event| event.kind == "error" && (from..to).contains(&event.at));
+            met.count() as f64
+        };
+        errors(from, from + 2 * WEEK) >= 3.0
+            && errors(from, from + 2 * WEEK) > 3.0 * errors(from - 4 * WEEK, from) / 2.0
+    };
+    let fading =
+        all(Archetype::FadedChurned).filter_map(|account| Some(rising(account, account.truth.fade_from?)));
+    let fading: Vec<bool> = fading.collect();
+    let rose = fading.iter().filter(|rose| **rose).count();
+    assert!(
+        rose * 10 >= fading.len() && rose * 2 <= fading.len(),
+        "{rose} of {}",
+        fading.len()
+    );
+    let trouble =
+        all(Archetype::SupportTrouble).filter_map(|account| Some(rising(account, account.truth.trouble_at?)));
+    let trouble: Vec<bool> = trouble.collect();
+    let rose = trouble.iter().filter(|rose| **rose).count();
+    assert!(rose * 2 >= trouble.len(), "{rose} of {}", trouble.len());
+}
+
+#[test]
+fn champions_leave_churners_and_at_times_those_who_stay() {
+    let (mut leaving, mut staying) = (0, 0);
+    for account in ACCOUNTS.iter() {
+        let removed = account
+            .events
+            .iter()
+            .find(|event| event.kind == "user" && event.properties["removed"] == true);
+        if let Some(at) = account
+            .truth
+            .champion_removed_at
+            .filter(|at| *at < UNTIL - 3 * DAY)
+        {
+            assert_eq!(
+                removed.map(|event| event.at),
+                Some(at),
+                "{}",
+                account.truth.account_id
+            );
+            let stays = account.truth.churned_at.or(account.truth.will_churn_at).is_none();
+            *(if stays { &mut staying } else { &mut leaving }) += 1;
+        }
+    }
+    assert!(
+        leaving >= 10 && staying >= 3,
+        "{leaving} leaving, {staying} staying"
+    );
+}
+
+#[test]
+fn tickets_are_left_open_escalated_and_unanswered() {
+    let (mut open, mut escalated, mut unanswered) = (0, 0, 0);
+    for account in ACCOUNTS.iter() {
+        let mut tickets: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for event in account.events.iter().filter(|event| event.kind == "ticket") {
+            let id = event.properties["ticket_id"].as_str().unwrap();
+            tickets.entry(id).or_default().insert(&event.name);
+        }
+        for changes in tickets.values().filter(|changes| !changes.contains("resolved")) {
+            open += 1;
+            escalated += u32::from(changes.contains("escalated"));
+            unanswered += u32::from(!changes.contains("replied"));
+        }
+    }
+    assert!(
+        open >= 40 && escalated >= 10 && unanswered >= 10,
+        "{open} {escalated} {unanswered}"
+    );
+}
+
+#[test]
+fn many_accounts_are_shut_over_golden_week_and_back_after_it() {
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let (from, to) = (at("2026-05-02T00:00:00+09:00"), at("2026-05-07T00:00:00+09:00"));
+    let (mut closed, mut seen) = (0, 0);
+    for account in all(Archetype::Steady) {
+        let truth = &account.truth;
+        if truth.timezone != "Asia/Tokyo" || truth.start > from - 60 * DAY {
+            continue;
+        }
+        seen += 1;
+        closed += u32::from(account.logins(from, to) == 0.0);
+        assert!(account.logins(to, to + 2 * WEEK) > 0.0, "{}", truth.account_id);
+    }
+    assert!(closed * 2 >= seen && seen >= 8, "{closed} of {seen}");
 }
 
 #[test]

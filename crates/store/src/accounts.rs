@@ -42,6 +42,9 @@ pub enum SortKey {
     Activity,
     Adoption,
     Ttv,
+    Sentiment,
+    Support,
+    Expansion,
     Mrr,
     Name,
     AccountId,
@@ -57,6 +60,9 @@ impl SortKey {
             SortKey::Activity => "s.activity",
             SortKey::Adoption => "s.adoption",
             SortKey::Ttv => "s.ttv",
+            SortKey::Sentiment => "s.sentiment",
+            SortKey::Support => "s.support",
+            SortKey::Expansion => "s.expansion",
             SortKey::Mrr => "a.mrr",
             SortKey::Name => "lowerUTF8(coalesce(a.name, s.account_id))",
             SortKey::AccountId => "s.account_id",
@@ -79,11 +85,15 @@ pub struct AccountSummary {
     pub currency: Option<String>,
     pub tier: String,
     pub stage: String,
+    pub stage_since: Option<i64>,
     pub band: String,
     pub health: Option<f64>,
     pub ttv: Option<f64>,
     pub activity: Option<f64>,
     pub adoption: Option<f64>,
+    pub sentiment: Option<f64>,
+    pub support: Option<f64>,
+    pub expansion: Option<f64>,
     pub churn_risk: Option<f64>,
     pub confidence: f64,
     pub drivers: Vec<Driver>,
@@ -145,6 +155,8 @@ pub struct HistoryQuery {
     pub from: Option<i64>,
     /// Before this instant, milliseconds; `None` = to the newest.
     pub until: Option<i64>,
+    /// Only the rows of midnights (UTC), or only the others; `None` = both.
+    pub daily: Option<bool>,
     /// Only the newest evaluation of each interval of so many seconds, counted from the epoch;
     /// 0 = every evaluation.
     pub step_seconds: u32,
@@ -166,16 +178,13 @@ pub struct TimelineEvent {
     pub properties: String,
 }
 
-const SCORES_COLUMNS: &str = "account_id, evaluated_at, version, watermark, health, ttv, activity, adoption,
-    sentiment, support, churn_risk, expansion, confidence, band, stage, tier, drivers, model_hash";
-
 /// The first and the last millisecond that `DateTime64(3)` can tell apart from its neighbours.
 const EARLIEST: i64 = -2_208_988_800_000;
 const LATEST: i64 = 10_413_791_999_999;
 
-const LIST_FROM: &str = "FROM account_scores_newest AS s FINAL
+const LIST_FROM: &str = "FROM scores_newest AS s FINAL
      LEFT JOIN (SELECT * FROM accounts_versions FINAL) AS a ON a.account_id = s.account_id
-     LEFT JOIN (SELECT * FROM account_metrics_newest FINAL) AS m ON m.account_id = s.account_id
+     LEFT JOIN (SELECT * FROM metrics_newest FINAL) AS m ON m.account_id = s.account_id
      WHERE (? = '' OR positionCaseInsensitiveUTF8(s.account_id, ?) > 0
             OR positionCaseInsensitiveUTF8(coalesce(a.name, ''), ?) > 0)
        AND (? = '' OR coalesce(a.segment, '') = ?) AND (? = '' OR s.tier = ?)
@@ -224,8 +233,10 @@ impl Store {
         let direction = if filters.descending { "DESC" } else { "ASC" };
         let statement = format!(
             "SELECT s.account_id AS account_id, a.name AS name, a.plan AS plan, a.segment AS segment, a.owner AS owner,
-                    a.mrr AS mrr, a.currency AS currency, s.tier AS tier, s.stage AS stage, s.band AS band,
+                    a.mrr AS mrr, a.currency AS currency, s.tier AS tier, s.stage AS stage,
+                    a.stage_since AS stage_since, s.band AS band,
                     s.health AS health, s.ttv AS ttv, s.activity AS activity, s.adoption AS adoption,
+                    s.sentiment AS sentiment, s.support AS support, s.expansion AS expansion,
                     s.churn_risk AS churn_risk, s.confidence AS confidence, s.drivers AS drivers,
                     m.logins_7d AS logins_7d, m.logins_28d AS logins_28d, m.active_users_28d AS active_users_28d,
                     m.seats AS seats, m.days_since_last_login AS days_since_last_login,
@@ -256,12 +267,7 @@ impl Store {
         let mut rows: Vec<AccountRow> = self
             .fetch("read the account", false, |client| {
                 client
-                    .query(
-                        "SELECT account_id, version, name, plan, segment, tier, stage, seats, timezone, owner, mrr,
-                                currency, started_at, contract_ends_at, churned_at, first_event_at, last_event_at,
-                                updated_at
-                         FROM accounts_versions FINAL WHERE account_id = ?",
-                    )
+                    .query("SELECT ?fields FROM accounts_versions FINAL WHERE account_id = ?")
                     .bind(account_id)
             })
             .await?;
@@ -270,14 +276,13 @@ impl Store {
 
     /// The newest scores of one account.
     pub async fn latest_scores(&self, account_id: &str) -> Result<Option<ScoresRow>, Error> {
-        let mut rows = self.score_rows("account_scores_newest", account_id, 1).await?;
+        let mut rows = self.score_rows("scores_newest", account_id, 1).await?;
         Ok(rows.pop())
     }
 
     /// The scores of one account over time, newest first.
     pub async fn score_history(&self, account_id: &str, limit: u32) -> Result<Vec<ScoresRow>, Error> {
-        self.score_rows("account_scores_versions", account_id, limit)
-            .await
+        self.score_rows("scores_versions", account_id, limit).await
     }
 
     /// The evaluations of one account that `query` asks for, newest first.
@@ -295,9 +300,9 @@ impl Store {
             )
         };
         let statement = format!(
-            "SELECT {SCORES_COLUMNS} FROM account_scores_versions FINAL
+            "SELECT ?fields FROM scores_versions FINAL
              WHERE account_id = ? AND evaluated_at >= fromUnixTimestamp64Milli(?)
-               AND evaluated_at < fromUnixTimestamp64Milli(?)
+               AND evaluated_at < fromUnixTimestamp64Milli(?) AND is_daily IN ?
              ORDER BY evaluated_at DESC {sampled} LIMIT ?"
         );
         self.fetch("read the scores", false, |client| {
@@ -306,6 +311,7 @@ impl Store {
                 .bind(account_id)
                 .bind(query.from.unwrap_or(EARLIEST).clamp(EARLIEST, LATEST))
                 .bind(query.until.unwrap_or(LATEST).clamp(EARLIEST, LATEST))
+                .bind(query.daily.map_or(vec![true, false], |daily| vec![daily]))
                 .bind(query.limit)
         })
         .await
@@ -325,7 +331,7 @@ impl Store {
                      (
                          SELECT account_id, toDate(evaluated_at) AS day,
                                 argMax((health, churn_risk), (evaluated_at, version)) AS newest
-                         FROM account_scores_versions
+                         FROM scores_versions
                          WHERE account_id IN ? AND evaluated_at >= fromUnixTimestamp64Milli(?)
                          GROUP BY account_id, day
                      )
@@ -339,7 +345,7 @@ impl Store {
 
     async fn score_rows(&self, table: &str, account_id: &str, limit: u32) -> Result<Vec<ScoresRow>, Error> {
         let statement = format!(
-            "SELECT {SCORES_COLUMNS} FROM {table} FINAL WHERE account_id = ? ORDER BY evaluated_at DESC LIMIT ?"
+            "SELECT ?fields FROM {table} FINAL WHERE account_id = ? ORDER BY evaluated_at DESC LIMIT ?"
         );
         self.fetch("read the scores", false, |client| {
             client.query(&statement).bind(account_id).bind(limit)
@@ -352,16 +358,7 @@ impl Store {
         let mut rows: Vec<MetricsRow> = self
             .fetch("read the numbers", false, |client| {
                 client
-                    .query(
-                        "SELECT account_id, evaluated_at, version, watermark, logins_1d, logins_7d, logins_28d,
-                                logins_90d, days_since_last_login, days_since_last_active, active_users_1d,
-                                active_users_7d, active_users_28d, stickiness, seats, seat_utilisation,
-                                key_features_used_28d, feature_breadth, feature_depth, unused_key_features,
-                                usage_28d, usage_trend, ttv_days, ttv_running_days, milestones_done,
-                                milestones_total, onboarding_state, open_tickets, oldest_open_ticket_days, mrr,
-                                days_to_renewal
-                         FROM account_metrics_newest FINAL WHERE account_id = ?",
-                    )
+                    .query("SELECT ?fields FROM metrics_newest FINAL WHERE account_id = ?")
                     .bind(account_id)
             })
             .await?;

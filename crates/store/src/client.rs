@@ -1,9 +1,13 @@
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
 
 use clickhouse::error::Error as ClientError;
-use clickhouse::{Client, RowOwned, RowWrite};
+use clickhouse::{Client, RowOwned, RowRead};
 use tracing::warn;
 
+use crate::failure::is_final;
+use crate::insert::UnderWay;
+use crate::patience::{Operation, Patience};
 use crate::{ClickHouseConfig, StoreMetrics};
 
 /// What can go wrong between mimamori and ClickHouse.
@@ -27,6 +31,12 @@ pub enum Error {
         /// The server's words.
         reason: String,
     },
+    /// The writer's right to write has ended: what it holds is another worker's by now.
+    #[error("not inserting into {table}: this worker may not write any more, another one has its partitions")]
+    Fenced {
+        /// The table that was to be written.
+        table: String,
+    },
     /// A migration could not be applied.
     #[error(transparent)]
     Migration(#[from] crate::MigrationError),
@@ -37,8 +47,14 @@ pub enum Error {
 pub struct Store {
     pub(crate) client: Client,
     pub(crate) config: ClickHouseConfig,
-    metrics: StoreMetrics,
+    pub(crate) metrics: StoreMetrics,
+    pub(crate) may_write: Option<MayWrite>,
+    pub(crate) under_way: UnderWay,
 }
+
+/// Whether the writer may still write. Asked before every attempt of an insert, so it must answer at
+/// once and never block.
+pub type MayWrite = Arc<dyn Fn() -> bool + Send + Sync>;
 
 impl Store {
     /// A store for `config`; sends nothing yet.
@@ -47,10 +63,9 @@ impl Store {
             .with_url(&config.url)
             .with_user(&config.user)
             .with_database(&config.database)
-            .with_setting("async_insert", "0")
-            // History may span any number of months.
-            .with_setting("max_partitions_per_insert_block", "0")
             .with_setting("max_query_size", "16777216")
+            // Nobody reads what a query answers that was given up.
+            .with_setting("cancel_http_readonly_queries_on_client_close", "1")
             .with_product_info("mimamori", env!("CARGO_PKG_VERSION"));
         if !config.password.is_empty() {
             client = client.with_password(&config.password);
@@ -58,11 +73,25 @@ impl Store {
         for (name, value) in &config.settings {
             client = client.with_setting(name, value);
         }
+        // An answer means that the rows are in the table, not in a queue, whoever says otherwise.
+        client = client.with_setting("async_insert", "0");
         Store {
             client,
             config,
             metrics,
+            may_write: None,
+            under_way: UnderWay::default(),
         }
+    }
+
+    /// The same store, whose inserts end in [`Error::Fenced`] once `may_write` says no. It is asked
+    /// before every attempt, and again before the last bytes of one go out: an insert of which the
+    /// server has not all bytes is dropped by it.
+    pub fn fenced_by(&self, may_write: MayWrite) -> Store {
+        let mut fenced = self.clone();
+        fenced.may_write = Some(may_write);
+        fenced.under_way = UnderWay::default();
+        fenced
     }
 
     /// The same store at another address.
@@ -84,98 +113,100 @@ impl Store {
     /// [`Error::Unreachable`] when it does not answer within `connect_timeout_seconds`, and
     /// [`Error::Refused`] when it does not accept the user.
     pub async fn ping(&self) -> Result<(), Error> {
+        self.ping_within(self.config.connect_timeout()).await
+    }
+
+    /// Whether the server is there now, answered within `sign_of_life_seconds`.
+    ///
+    /// # Errors
+    /// Those of [`Store::ping`].
+    pub async fn sign_of_life(&self) -> Result<(), Error> {
+        self.ping_within(self.config.sign_of_life()).await
+    }
+
+    pub(crate) async fn ping_within(&self, within: Duration) -> Result<(), Error> {
         let outside = self.client.clone().with_database("default");
         let asked = outside.query("SELECT 1").fetch_one::<u8>();
-        match tokio::time::timeout(self.config.connect_timeout(), asked).await {
+        match tokio::time::timeout(within, asked).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.error("answer SELECT 1", error)),
             Err(_) => Err(Error::Unreachable {
                 url: self.config.url.clone(),
-                reason: format!("no answer within {} s", self.config.connect_timeout_seconds),
+                reason: format!("no answer within {} s", within.as_secs_f64()),
             }),
         }
     }
 
-    /// Inserts `rows` and returns when the server has accepted all of them. While the server cannot
-    /// be reached or cannot take them for now, the same rows are sent again with the same `token`,
-    /// by which the table drops what it already took; this has no end, so drop the future to stop.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when sending the rows again cannot help, such as a table that is missing.
-    pub async fn insert<T>(&self, table: &str, token: &str, rows: &[T]) -> Result<(), Error>
-    where
-        T: RowOwned + RowWrite,
-    {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let begun = now();
-        let mut attempt = 1;
-        while let Err(error) = self.try_insert(table, token, rows).await {
-            if !is_passing(&error) {
-                return Err(self.error(&format!("insert into {table}"), error));
-            }
-            let pause = self.config.pause_after(attempt);
-            warn!(table, rows = rows.len(), attempt, ?pause, %error, "insert failed, trying again");
-            self.metrics.insert_retries.with_label_values(&[table]).inc();
-            tokio::time::sleep(pause).await;
-            attempt += 1;
-        }
-        self.metrics
-            .insert_duration
-            .with_label_values(&[table])
-            .observe(begun.elapsed().as_secs_f64());
-        self.metrics
-            .inserted_rows
-            .with_label_values(&[table])
-            .inc_by(rows.len() as u64);
-        Ok(())
-    }
-
-    async fn try_insert<T>(&self, table: &str, token: &str, rows: &[T]) -> Result<(), ClientError>
-    where
-        T: RowOwned + RowWrite,
-    {
-        let send = async {
-            let mut insert = self
-                .client
-                .insert::<T>(table)
-                .await?
-                .with_setting("insert_deduplication_token", token);
-            for row in rows {
-                insert.write(row).await?;
-            }
-            insert.end().await
-        };
-        match tokio::time::timeout(self.config.insert_timeout(), send).await {
-            Ok(done) => done,
-            Err(_) => Err(ClientError::TimedOut),
-        }
+    pub(crate) fn patience(&self) -> &Arc<Patience> {
+        &self.metrics.patience
     }
 
     /// All rows that `query` answers, within `query_timeout_seconds`. Answers that fail in passing are
     /// asked again for as long as it takes when `patient`, and given up at once otherwise.
     pub(crate) async fn fetch<T, F>(&self, action: &str, patient: bool, query: F) -> Result<Vec<T>, Error>
     where
-        T: RowOwned + clickhouse::RowRead,
+        T: RowOwned + RowRead,
         F: Fn(&Client) -> clickhouse::query::Query,
     {
-        let mut attempt = 1;
+        let ask = || async {
+            let asked = self.in_time(query(&self.client)).fetch_all::<T>();
+            let answered = tokio::time::timeout(self.config.query_timeout(), asked).await;
+            answered.unwrap_or(Err(ClientError::TimedOut))
+        };
+        if !patient {
+            return ask().await.map_err(|error| self.error(action, error));
+        }
+        let mut operation = Operation::new(self, action.to_string());
         loop {
-            let asked = query(&self.client).fetch_all::<T>();
-            let error = match tokio::time::timeout(self.config.query_timeout(), asked).await {
-                Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error)) => error,
-                Err(_) => ClientError::TimedOut,
+            let error = match operation.attempt(ask()).await {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
             };
-            if !patient || !is_passing(&error) {
+            if is_final(&error) {
                 return Err(self.error(action, error));
             }
-            let pause = self.config.pause_after(attempt);
+            let (attempt, pause) = operation.failed();
             warn!(action, attempt, ?pause, %error, "query failed, trying again");
-            tokio::time::sleep(pause).await;
-            attempt += 1;
+            operation.pause(pause).await;
         }
+    }
+
+    /// The query, which the server gives up when nobody waits for its answer any more.
+    fn in_time(&self, query: clickhouse::query::Query) -> clickhouse::query::Query {
+        query
+            .with_setting(
+                "max_execution_time",
+                self.config.query_timeout_seconds.to_string(),
+            )
+            .with_setting("timeout_before_checking_execution_speed", "0")
+            .with_setting("timeout_overflow_mode", "throw")
+    }
+
+    /// The rows that `sql`, taken as it is, answers: one JSON object a line, its numbers as precise as
+    /// they are stored. `action` says what it is for.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when no answer comes within `query_timeout_seconds`, [`Error::Refused`]
+    /// when the server cannot do it.
+    pub async fn json_rows(&self, action: &str, sql: &str) -> Result<String, Error> {
+        let ask = async {
+            let query = self
+                .in_time(self.client.query_raw(sql))
+                .with_setting("output_format_json_quote_64bit_integers", "0")
+                .with_setting("output_format_json_quote_denormals", "1")
+                .with_setting("output_format_json_named_tuples_as_objects", "1");
+            query.fetch_bytes("JSONEachRow")?.collect().await
+        };
+        let answered = match tokio::time::timeout(self.config.query_timeout(), ask).await {
+            Ok(answered) => answered,
+            Err(_) => Err(ClientError::TimedOut),
+        };
+        let bytes = answered.map_err(|error| self.error(action, error))?;
+        String::from_utf8(bytes.to_vec()).map_err(|error| Error::Refused {
+            url: self.config.url.clone(),
+            action: action.to_string(),
+            reason: format!("the answer is not UTF-8: {error}"),
+        })
     }
 
     pub(crate) fn error(&self, action: &str, error: ClientError) -> Error {
@@ -198,61 +229,10 @@ impl Store {
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "this crate is an edge: it measures how long the server takes"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
     deepest.to_string()
-}
-
-/// ClickHouse's codes for a trouble that may pass without anybody mending the request: timeouts, too
-/// many queries or parts, memory, disk, shutting down, network, read-only replicas, Keeper.
-const PASSING_CODES: [u32; 14] = [
-    159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 319, 394, 999,
-];
-
-/// Whether the same request may be accepted later.
-fn is_passing(error: &ClientError) -> bool {
-    match error {
-        ClientError::Network(_) | ClientError::TimedOut => true,
-        ClientError::BadResponse(text) => match exception_code(text) {
-            Some(code) => PASSING_CODES.contains(&code),
-            // A proxy's page or an empty body: not the engine's own word.
-            None => true,
-        },
-        _ => false,
-    }
-}
-
-fn exception_code(text: &str) -> Option<u32> {
-    let (_, after) = text.split_once("Code: ")?;
-    let digits: &str = after.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_short_of_memory_is_asked_again_and_a_missing_table_is_not() {
-        let memory =
-            ClientError::BadResponse("Code: 241. DB::Exception: Memory limit (total) exceeded".into());
-        let missing = ClientError::BadResponse("Code: 60. DB::Exception: Unknown table".into());
-        let proxy = ClientError::BadResponse("502 Bad Gateway".into());
-        assert!(is_passing(&memory));
-        assert!(!is_passing(&missing));
-        assert!(is_passing(&proxy));
-        assert!(is_passing(&ClientError::TimedOut));
-        assert!(!is_passing(&ClientError::SchemaMismatch("column".into())));
-    }
 }

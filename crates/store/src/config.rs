@@ -15,9 +15,11 @@ pub struct ClickHouseConfig {
     pub user: String,
     /// The password, or `file:PATH`. Default none.
     pub password: String,
-    /// Seconds that one insert may take before it is tried again. Default 30.
+    /// Seconds that one attempt of an insert may take before the next; the server, too, drops one that
+    /// takes longer. Must be shorter than `kafka.session_timeout_ms`: a worker that was stopped while it
+    /// wrote must have ended that write before another one owns its partitions. Default 10.
     pub insert_timeout_seconds: u64,
-    /// Seconds that one query may take. Default 60.
+    /// Seconds that one query may take; the server, too, gives up one that takes longer. Default 60.
     pub query_timeout_seconds: u64,
     /// Seconds that a start waits for the server to answer. Default 5.
     pub connect_timeout_seconds: u64,
@@ -26,7 +28,11 @@ pub struct ClickHouseConfig {
     pub retry_seconds: f64,
     /// The longest pause between two tries, in seconds. Default 5.
     pub retry_max_seconds: f64,
-    /// Further ClickHouse settings, sent with every request.
+    /// Seconds without an answer after which the server is asked whether it is there at all, and that it
+    /// has to say so. Once it is back, what was sent to it before is sent again at once. Default 2.
+    pub sign_of_life_seconds: f64,
+    /// Further ClickHouse settings, sent with every request. Those that inserts rest on, such as
+    /// `async_insert`, stay as mimamori needs them.
     pub settings: BTreeMap<String, String>,
 }
 
@@ -37,17 +43,38 @@ impl Default for ClickHouseConfig {
             database: "mimamori".to_string(),
             user: "default".to_string(),
             password: String::new(),
-            insert_timeout_seconds: 30,
+            insert_timeout_seconds: 10,
             query_timeout_seconds: 60,
             connect_timeout_seconds: 5,
             retry_seconds: 0.2,
             retry_max_seconds: 5.0,
+            sign_of_life_seconds: 2.0,
             settings: BTreeMap::new(),
         }
     }
 }
 
 impl ClickHouseConfig {
+    /// What cannot be worked with: the field and what would be right.
+    pub fn problem(&self) -> Option<String> {
+        let whole = [
+            ("insert_timeout_seconds", self.insert_timeout_seconds),
+            ("query_timeout_seconds", self.query_timeout_seconds),
+            ("connect_timeout_seconds", self.connect_timeout_seconds),
+        ];
+        if let Some((name, _)) = whole.iter().find(|(_, seconds)| *seconds == 0) {
+            return Some(format!("clickhouse.{name}: is 0: give at least 1"));
+        }
+        let broken = [
+            ("retry_seconds", self.retry_seconds),
+            ("retry_max_seconds", self.retry_max_seconds),
+            ("sign_of_life_seconds", self.sign_of_life_seconds),
+        ];
+        let usable = 0.01..=3600.0;
+        let (name, seconds) = broken.iter().find(|(_, seconds)| !usable.contains(seconds))?;
+        Some(format!("clickhouse.{name}: is {seconds}: give 0.01 to 3600"))
+    }
+
     pub(crate) fn insert_timeout(&self) -> Duration {
         Duration::from_secs(self.insert_timeout_seconds)
     }
@@ -60,6 +87,10 @@ impl ClickHouseConfig {
         Duration::from_secs(self.connect_timeout_seconds)
     }
 
+    pub(crate) fn sign_of_life(&self) -> Duration {
+        Duration::try_from_secs_f64(self.sign_of_life_seconds).unwrap_or(Duration::from_secs(2))
+    }
+
     /// The pause before try number `attempt` + 1, counted from 1.
     pub(crate) fn pause_after(&self, attempt: u32) -> Duration {
         let doubled = self.retry_seconds * 2f64.powi(attempt.saturating_sub(1).min(30) as i32);
@@ -70,6 +101,31 @@ impl ClickHouseConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_would_let_nothing_through_is_named() {
+        assert_eq!(ClickHouseConfig::default().problem(), None);
+        let config = ClickHouseConfig {
+            sign_of_life_seconds: 0.0,
+            ..ClickHouseConfig::default()
+        };
+        assert!(
+            config
+                .problem()
+                .unwrap()
+                .starts_with("clickhouse.sign_of_life_seconds: ")
+        );
+        let config = ClickHouseConfig {
+            query_timeout_seconds: 0,
+            ..ClickHouseConfig::default()
+        };
+        assert!(
+            config
+                .problem()
+                .unwrap()
+                .starts_with("clickhouse.query_timeout_seconds: ")
+        );
+    }
 
     #[test]
     fn pauses_double_up_to_the_longest() {

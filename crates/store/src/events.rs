@@ -1,4 +1,5 @@
 use clickhouse::Row;
+use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use crate::client::{Error, Store};
@@ -21,31 +22,6 @@ pub struct SeenEvent {
 struct OffsetRow {
     kafka_offset: i64,
 }
-
-/// A local day of an account, and where it begins and ends (milliseconds, the end excluded).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "described as a whole")]
-pub struct DayBounds {
-    pub account_id: String,
-    pub day: u16,
-    pub begins_at: i64,
-    pub ends_at: i64,
-}
-
-/// The numbers of a day, counted from the raw events.
-#[derive(Debug, Clone, PartialEq, Row, Deserialize)]
-#[allow(missing_docs, reason = "the columns are those of account_daily")]
-pub struct CountedDay {
-    pub account_id: String,
-    pub day: u16,
-    pub logins: u32,
-    pub events: u32,
-    pub active_users: u32,
-    pub feature_uses: Vec<(String, u64)>,
-}
-
-/// Days asked in one query by [`Store::count_days`].
-const DAYS_PER_QUERY: usize = 5_000;
 
 /// Accounts asked in one query by [`Store::events_since`].
 const ACCOUNTS_PER_QUERY: usize = 200;
@@ -75,59 +51,24 @@ impl Store {
         Ok(events)
     }
 
-    /// Counts days of accounts from the landed events; a day without any is left out.
-    pub async fn count_days(&self, days: &[DayBounds]) -> Result<Vec<CountedDay>, Error> {
-        let mut counted = Vec::new();
-        for chunk in days.chunks(DAYS_PER_QUERY) {
-            let accounts: Vec<&str> = chunk.iter().map(|bounds| bounds.account_id.as_str()).collect();
-            let numbers: Vec<u16> = chunk.iter().map(|bounds| bounds.day).collect();
-            let begins: Vec<i64> = chunk.iter().map(|bounds| bounds.begins_at).collect();
-            let ends: Vec<i64> = chunk.iter().map(|bounds| bounds.ends_at).collect();
-            let mut distinct = accounts.clone();
-            distinct.sort_unstable();
-            distinct.dedup();
-            let rows: Vec<CountedDay> = self
-                .fetch("count days from the events", true, |client| {
-                    client
-                        .query(
-                            "SELECT wanted.account_id AS account_id, wanted.day AS day,
-                                    toUInt32(countIf(type = 'login')) AS logins, toUInt32(count()) AS events,
-                                    toUInt32(uniqExactIf(user_id, user_id != '' AND type IN ('login', 'feature')))
-                                        AS active_users,
-                                    CAST(sumMapIf(
-                                        map(toString(name), if(JSONHas(properties, 'count'),
-                                                               JSONExtractUInt(properties, 'count'), 1)),
-                                        type = 'feature'), 'Map(String, UInt64)') AS feature_uses
-                             FROM
-                             (
-                                 SELECT account_id, user_id, type, name, properties,
-                                        toUnixTimestamp64Milli(occurred_at) AS at
-                                 FROM events FINAL WHERE account_id IN ?
-                             ) AS had
-                             ASOF JOIN
-                             (
-                                 SELECT one.1 AS account_id, toUInt16(one.2) AS day, toInt64(one.3) AS begins_at,
-                                        toInt64(one.4) AS ends_at
-                                 FROM (SELECT arrayJoin(arrayZip(?, ?, ?, ?)) AS one)
-                             ) AS wanted ON had.account_id = wanted.account_id AND had.at >= wanted.begins_at
-                             WHERE had.at < wanted.ends_at
-                             GROUP BY account_id, day",
-                        )
-                        .bind(&distinct)
-                        .bind(&accounts)
-                        .bind(&numbers)
-                        .bind(&begins)
-                        .bind(&ends)
-                })
-                .await?;
-            counted.extend(rows);
-        }
-        Ok(counted)
-    }
-
-    /// Lands accepted events of one partition of the topic.
+    /// Lands accepted events: month after month, each in an insert of its own, since the server takes the
+    /// rows of one partition of the table together or not at all, but not those of several. The same
+    /// events in the same order make the same inserts.
     pub async fn insert_events(&self, token: &str, rows: &[EventRow]) -> Result<(), Error> {
-        self.insert("events", token, rows).await
+        let months: Vec<i32> = rows.iter().map(|row| month_of(row.occurred_at)).collect();
+        let mut different = months.clone();
+        different.sort_unstable();
+        different.dedup();
+        for month in different {
+            let of_month: Vec<&EventRow> = rows
+                .iter()
+                .zip(&months)
+                .filter_map(|(row, found)| (*found == month).then_some(row))
+                .collect();
+            self.insert_picked("events", &format!("{token}-{month}"), &of_month)
+                .await?;
+        }
+        Ok(())
     }
 
     /// The offsets at or above `from` of one partition of the topic that have landed, ascending.
@@ -168,5 +109,29 @@ impl Store {
             seen.extend(rows);
         }
         Ok(seen)
+    }
+}
+
+/// The partition of `events` that an instant (milliseconds) belongs to, such as 202611. Instants that the
+/// column cannot hold have one of their own.
+fn month_of(instant: i64) -> i32 {
+    let Ok(instant) = jiff::Timestamp::from_millisecond(instant) else {
+        return 0;
+    };
+    let day = instant.to_zoned(TimeZone::UTC).date();
+    i32::from(day.year()) * 100 + i32::from(day.month())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_are_those_of_utc() {
+        assert_eq!(month_of(0), 197_001);
+        assert_eq!(month_of(-1), 196_912);
+        assert_eq!(month_of(1_796_083_199_999), 202_611);
+        assert_eq!(month_of(1_796_083_200_000), 202_612);
+        assert_eq!(month_of(i64::MAX), 0);
     }
 }

@@ -1,4 +1,8 @@
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use std::sync::Arc;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::patience::{Patience, WaitingSeconds};
 
 /// What the workers' traffic with ClickHouse looks like. Registered once a process.
 #[derive(Debug, Clone)]
@@ -6,6 +10,8 @@ pub struct StoreMetrics {
     pub(crate) insert_duration: HistogramVec,
     pub(crate) inserted_rows: IntCounterVec,
     pub(crate) insert_retries: IntCounterVec,
+    pub(crate) deduplicates: IntGauge,
+    pub(crate) patience: Arc<Patience>,
 }
 
 impl StoreMetrics {
@@ -37,10 +43,28 @@ impl StoreMetrics {
         registry.register(Box::new(insert_duration.clone()))?;
         registry.register(Box::new(inserted_rows.clone()))?;
         registry.register(Box::new(insert_retries.clone()))?;
+        let deduplicates = IntGauge::new(
+            "mimamori_clickhouse_deduplicates_inserts",
+            "1 when ClickHouse drops an insert that it gets a second time, 0 when it keeps it, -1 while nobody has tried",
+        )?;
+        deduplicates.set(-1);
+        registry.register(Box::new(deduplicates.clone()))?;
+        let patience = Arc::<Patience>::default();
+        registry.register(Box::new(WaitingSeconds::new(Arc::clone(&patience))?))?;
         Ok(StoreMetrics {
             insert_duration,
             inserted_rows,
             insert_retries,
+            deduplicates,
+            patience,
         })
+    }
+
+    /// Forgets a table that is no more.
+    pub(crate) fn forget(&self, table: &str) {
+        // What was never counted need not be forgotten.
+        let _ = self.insert_duration.remove_label_values(&[table]);
+        let _ = self.inserted_rows.remove_label_values(&[table]);
+        let _ = self.insert_retries.remove_label_values(&[table]);
     }
 }

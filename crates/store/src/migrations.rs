@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 5] = [
+const MIGRATIONS: [(u32, &str, &str); 9] = [
     (
         1,
         "events",
@@ -31,6 +31,26 @@ const MIGRATIONS: [(u32, &str, &str); 5] = [
         5,
         "alerts",
         include_str!("../../../schemas/clickhouse/0005_alerts.sql"),
+    ),
+    (
+        6,
+        "numbers",
+        include_str!("../../../schemas/clickhouse/0006_numbers.sql"),
+    ),
+    (
+        7,
+        "checkpoints",
+        include_str!("../../../schemas/clickhouse/0007_checkpoints.sql"),
+    ),
+    (
+        8,
+        "rebuilds",
+        include_str!("../../../schemas/clickhouse/0008_rebuilds.sql"),
+    ),
+    (
+        9,
+        "write_keys",
+        include_str!("../../../schemas/clickhouse/0009_write_keys.sql"),
     ),
 ];
 
@@ -158,7 +178,7 @@ impl Store {
         Ok(applied)
     }
 
-    async fn execute(&self, action: &str, statement: &str) -> Result<(), Error> {
+    pub(crate) async fn execute(&self, action: &str, statement: &str) -> Result<(), Error> {
         self.client
             .query_raw(statement)
             .execute()
@@ -187,7 +207,8 @@ fn statements(text: &str) -> Vec<String> {
     statements
 }
 
-/// The statement such that applying it twice is harmless: a migration may have been cut short.
+/// The statement such that applying it twice is harmless: a migration may have been cut short, or
+/// another process applies it too and has written rows since.
 fn repeatable(statement: &str) -> String {
     for kind in ["CREATE TABLE ", "CREATE VIEW ", "CREATE MATERIALIZED VIEW "] {
         if let Some(rest) = statement.strip_prefix(kind) {
@@ -217,8 +238,38 @@ mod tests {
             let statements = statements(text);
             assert!(!statements.is_empty(), "{name}");
             for statement in statements {
-                assert!(repeatable(&statement).contains("IF NOT EXISTS"), "{statement}");
+                let statement = repeatable(&statement);
+                let harmless = [
+                    "IF NOT EXISTS",
+                    "DROP TABLE IF EXISTS",
+                    "DROP VIEW IF EXISTS",
+                    "CREATE OR REPLACE VIEW",
+                ];
+                assert!(
+                    harmless.iter().any(|words| statement.contains(words)),
+                    "{statement}"
+                );
             }
+        }
+    }
+
+    #[test]
+    fn no_migration_drops_what_a_migration_creates_under_the_same_name_later() {
+        let all: Vec<String> = MIGRATIONS
+            .iter()
+            .flat_map(|(.., text)| statements(text))
+            .collect();
+        for (position, statement) in all.iter().enumerate() {
+            let Some(name) = statement.strip_prefix("DROP TABLE IF EXISTS ") else {
+                continue;
+            };
+            let create = format!("CREATE TABLE {name}\n");
+            assert!(
+                !all[position..]
+                    .iter()
+                    .any(|later| format!("{later}\n").starts_with(&create)),
+                "repeating {statement} would drop rows"
+            );
         }
     }
 

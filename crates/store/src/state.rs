@@ -19,6 +19,8 @@ pub struct Checkpoint {
     pub partitions: i32,
     /// When it was written, milliseconds.
     pub saved_at: i64,
+    /// Saved states that the partition had; 0 when it is not known.
+    pub accounts: u64,
 }
 
 impl Store {
@@ -28,7 +30,7 @@ impl Store {
             .fetch("read the checkpoint", true, |client| {
                 client
                     .query(
-                        "SELECT partition, version, next_offset, watermark, partitions, saved_at
+                        "SELECT partition, version, next_offset, watermark, partitions, saved_at, accounts
                          FROM checkpoints FINAL WHERE partition = ?",
                     )
                     .bind(partition)
@@ -104,7 +106,7 @@ impl Store {
         metrics: &[MetricsRow],
         scores: &[ScoresRow],
     ) -> Result<(), Error> {
-        self.insert("account_metrics_versions", token, metrics).await?;
-        self.insert("account_scores_versions", token, scores).await
+        self.insert("metrics_versions", token, metrics).await?;
+        self.insert("scores_versions", token, scores).await
     }
 }

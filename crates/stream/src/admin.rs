@@ -12,6 +12,7 @@ use rdkafka::metadata::Metadata;
 
 use crate::config::KafkaConfig;
 use crate::context::Context;
+use crate::copies;
 use crate::error::Error;
 
 /// What a topic is to be made with.
@@ -75,7 +76,8 @@ pub async fn check_broker(config: &KafkaConfig) -> Result<(), Error> {
     .await
 }
 
-/// Makes the topics that are missing and waits until the broker serves them.
+/// Makes the topics that are missing and waits until the broker serves them. Warns of topics that do
+/// not keep what they acknowledge on two brokers where there are several.
 ///
 /// With OAUTHBEARER the topics must exist: the client library's admin client cannot fetch a token.
 ///
@@ -84,6 +86,12 @@ pub async fn check_broker(config: &KafkaConfig) -> Result<(), Error> {
 /// [`Error::PartitionCount`] when a topic exists with another number of partitions than a spec
 /// with `partitions_must_match` has.
 pub async fn ensure_topics(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<(), Error> {
+    make_missing(config, specs).await?;
+    copies::look(config, specs).await;
+    Ok(())
+}
+
+async fn make_missing(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<(), Error> {
     let missing = {
         let (config, specs) = (config.clone(), specs.to_vec());
         blocking(move || {
@@ -102,8 +110,9 @@ pub async fn ensure_topics(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<
         .map(|spec| {
             let replication = TopicReplication::Fixed(config.topic_replication);
             let topic = NewTopic::new(&spec.name, spec.partitions, replication);
-            spec.config
-                .iter()
+            let own = spec.config.iter();
+            own.map(|(name, value)| (name.as_str(), value.as_str()))
+                .chain(copies::settings(config.topic_replication))
                 .fold(topic, |topic, (name, value)| topic.set(name, value))
         })
         .collect();
@@ -145,7 +154,7 @@ pub async fn ensure_topics(config: &KafkaConfig, specs: &[TopicSpec]) -> Result<
     .await
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
@@ -191,13 +200,13 @@ fn partitions(metadata: &Metadata, name: &str) -> Option<i32> {
 }
 
 /// A client that only asks for metadata.
-struct Lookout {
+pub(crate) struct Lookout {
     consumer: BaseConsumer<Context>,
     brokers: String,
 }
 
 impl Lookout {
-    fn new(config: &KafkaConfig) -> Result<Lookout, Error> {
+    pub(crate) fn new(config: &KafkaConfig) -> Result<Lookout, Error> {
         let consumer = config.client()?.create_with_context(Context::new(config))?;
         Ok(Lookout {
             consumer,
@@ -205,7 +214,7 @@ impl Lookout {
         })
     }
 
-    fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, Error> {
+    pub(crate) fn metadata(&self, topic: Option<&str>, timeout: Duration) -> Result<Metadata, Error> {
         let deadline = Instant::now() + timeout;
         self.serve(Duration::ZERO);
         loop {

@@ -58,6 +58,9 @@ pub struct KafkaConfig {
     pub revoke_deadline_ms: u64,
     /// How often the ends of the owned partitions are asked for, in milliseconds. Default 1000.
     pub lag_interval_ms: u64,
+    /// A role that has had no answer of a broker for this long is not ready, in milliseconds; at least three
+    /// times `lag_interval_ms` is waited. Default 10000.
+    pub silent_after_ms: u64,
     /// Bound of what a consumer fetches ahead of its owner, in KiB, over all its partitions. Default 16384.
     pub prefetch_kib: u32,
     /// How long the producer tries to deliver a record before it reports failure, in milliseconds.
@@ -75,7 +78,8 @@ pub struct KafkaConfig {
     /// Largest record that the producer takes, in bytes; the topic's `max.message.bytes` has the last
     /// word. Default 4194304.
     pub max_record_bytes: u32,
-    /// Replicas of the topics that mimamori creates; -1 leaves it to the broker. Default -1.
+    /// Replicas of the topics that mimamori creates; -1 leaves it to the broker. With 3 or more their
+    /// `min.insync.replicas` is 2, so that what is acknowledged is on two brokers at least. Default -1.
     pub topic_replication: i32,
 }
 
@@ -92,6 +96,7 @@ impl Default for KafkaConfig {
             heartbeat_interval_ms: 1_000,
             revoke_deadline_ms: 5_000,
             lag_interval_ms: 1_000,
+            silent_after_ms: 10_000,
             prefetch_kib: 16_384,
             delivery_timeout_ms: 60_000,
             linger_ms: 5,

@@ -71,6 +71,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, kafka_error: KafkaError, reason: &str) {
+        // No error: a reading that goes to the end has come there.
+        if kafka_error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         // "all brokers are down" says less than what came before it.
         if kafka_error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
             *lock(&self.last_error) = reason.to_owned();

@@ -12,6 +12,7 @@
 //! - Memory is bounded: when the owner is slow the partitions are paused, while polling goes on so
 //!   that the membership of the group lives.
 //! - A key goes to the partition that Kafka's own Java client would choose (`murmur2`).
+//! - A [`TopicReader`] looks at a topic from outside of any group: it joins none and commits nothing.
 //!
 //! Nothing here knows what is inside a record.
 
@@ -19,19 +20,26 @@ mod admin;
 mod config;
 mod consumer;
 mod context;
+mod copies;
 mod error;
 mod group_lag;
+mod layout;
 mod metrics;
 mod oauth;
 mod producer;
+mod reader;
+mod record;
 pub mod topics;
 
 pub use admin::{TopicSpec, check_broker, ensure_topics, librdkafka_features, librdkafka_version};
 pub use config::{Compression, KafkaConfig, is_secret_property};
 pub use consumer::{
-    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerOptions, EARLIEST, Record, StartFrom, consume,
+    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerOptions, EARLIEST, Membership, StartFrom, consume,
 };
 pub use error::Error;
 pub use group_lag::GroupLag;
+pub use layout::{group_members, grow_topic};
 pub use metrics::ConsumerMetrics;
-pub use producer::{Delivered, Delivery, Producer};
+pub use producer::{Delivered, Delivery, Outgoing, Producer};
+pub use reader::{Scan, Span, TopicReader};
+pub use record::Record;

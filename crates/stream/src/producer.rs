@@ -23,6 +23,23 @@ pub type Delivered = (i32, i64);
 /// How long [`Producer::send_waiting`] waits before it looks again whether the queue has room.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
+/// A record to be sent, for [`Producer::send_record`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outgoing<'a> {
+    /// The topic's name.
+    pub topic: &'a str,
+    /// The partition; without one the key chooses it.
+    pub partition: Option<i32>,
+    /// When it was made, in milliseconds since the epoch; without it, now.
+    pub timestamp_ms: Option<i64>,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value.
+    pub payload: &'a [u8],
+    /// The headers, in their order.
+    pub headers: &'a [(&'a str, &'a [u8])],
+}
+
 /// Sends records. Clones are one producer: one connection, one queue, one thread.
 #[derive(Clone)]
 pub struct Producer {
@@ -61,29 +78,13 @@ impl Producer {
         payload: &[u8],
         headers: &[(&str, &[u8])],
     ) -> Result<Delivery, Error> {
-        let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).payload(payload);
-        if let Some(key) = key {
-            record = record.key(key);
-        }
-        if !headers.is_empty() {
-            let mut owned = OwnedHeaders::new_with_capacity(headers.len());
-            for &(name, value) in headers {
-                owned = owned.insert(Header {
-                    key: name,
-                    value: Some(value),
-                });
-            }
-            record = record.headers(owned);
-        }
-        let bytes = payload.len() + key.map_or(0, <[u8]>::len);
-        match self.inner.send_result(record) {
-            Ok(inner) => Ok(Delivery {
-                inner,
-                topic: topic.to_owned(),
-                bytes,
-            }),
-            Err((error, _)) => Err(name(error, topic, bytes)),
-        }
+        self.send_record(&Outgoing {
+            topic,
+            key,
+            payload,
+            headers,
+            ..Outgoing::default()
+        })
     }
 
     /// Like [`send`](Self::send), but waits while the queue is full: with a broker away for as long
@@ -98,8 +99,54 @@ impl Producer {
         payload: &[u8],
         headers: &[(&str, &[u8])],
     ) -> Result<Delivery, Error> {
+        self.send_record_waiting(&Outgoing {
+            topic,
+            key,
+            payload,
+            headers,
+            ..Outgoing::default()
+        })
+        .await
+    }
+
+    /// Like [`send`](Self::send), with a partition and a timestamp of one's choice.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn send_record(&self, outgoing: &Outgoing<'_>) -> Result<Delivery, Error> {
+        let mut record: FutureRecord<'_, [u8], [u8]> =
+            FutureRecord::to(outgoing.topic).payload(outgoing.payload);
+        record.key = outgoing.key;
+        record.partition = outgoing.partition;
+        record.timestamp = outgoing.timestamp_ms;
+        if !outgoing.headers.is_empty() {
+            let mut owned = OwnedHeaders::new_with_capacity(outgoing.headers.len());
+            for &(name, value) in outgoing.headers {
+                owned = owned.insert(Header {
+                    key: name,
+                    value: Some(value),
+                });
+            }
+            record = record.headers(owned);
+        }
+        let bytes = outgoing.payload.len() + outgoing.key.map_or(0, <[u8]>::len);
+        match self.inner.send_result(record) {
+            Ok(inner) => Ok(Delivery {
+                inner,
+                topic: outgoing.topic.to_owned(),
+                bytes,
+            }),
+            Err((error, _)) => Err(name(error, outgoing.topic, bytes)),
+        }
+    }
+
+    /// Like [`send_record`](Self::send_record), but waits while the queue is full.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send), without [`Error::QueueFull`].
+    pub async fn send_record_waiting(&self, outgoing: &Outgoing<'_>) -> Result<Delivery, Error> {
         loop {
-            match self.send(topic, key, payload, headers) {
+            match self.send_record(outgoing) {
                 Err(Error::QueueFull) => tokio::time::sleep(FULL_QUEUE_PAUSE).await,
                 other => return other,
             }

@@ -9,7 +9,7 @@ use health::AlertChange;
 use prometheus::Registry;
 use prost::Message as _;
 use store::{ClickHouseConfig, DeliveryRow, Store, StoreMetrics};
-use stream::{KafkaConfig, Producer, TopicSpec, ensure_topics, topics};
+use stream::{KafkaConfig, Membership, Producer, TopicSpec, ensure_topics, topics};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -114,18 +114,18 @@ impl Bed {
             retry_seconds: vec![0.0, 0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8],
             ..Config::default()
         };
-        let (ready, mut is_ready) = watch::channel(false);
+        let (membership, mut joined) = watch::channel(Membership::Away);
         let (stop, shutdown) = watch::channel(false);
         let registry = Registry::new();
         let wiring = Wiring {
             kafka: self.kafka(),
             store: self.store.clone(),
             registry: registry.clone(),
-            ready,
+            membership,
             shutdown,
         };
         let running = tokio::spawn(alert::run(config, wiring));
-        let joined = timeout(PATIENCE, is_ready.wait_for(|ready| *ready)).await;
+        let joined = timeout(PATIENCE, joined.wait_for(|membership| membership.check().is_ok())).await;
         joined.expect("the worker joins").expect("the worker goes on");
         Worker {
             stop,

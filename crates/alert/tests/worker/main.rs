@@ -7,6 +7,7 @@
 
 mod bed;
 mod deliver;
+#[path = "../../../store/tests/engine/engine.rs"]
 mod engine;
 mod ledger;
 mod receiver;

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::data::{AWKWARD, bare, furnished};
@@ -141,6 +143,9 @@ async fn a_wrong_parameter_is_named_with_what_is_allowed() {
         "/api/v1/accounts/acme?x=1",
         "/api/v1/accounts/acme/scores?step=week",
         "/api/v1/accounts/acme/scores?from=yesterday",
+        "/api/v1/accounts/acme/scores?daily=yes",
+        "/api/v1/ttv?month=2026-01",
+        "/api/v1/journey?tier=middle",
         "/api/v1/accounts/acme/timeline?limit=x",
         "/api/v1/alerts?account=acme",
     ] {
@@ -179,9 +184,43 @@ async fn an_account_shows_its_attributes_scores_drivers_and_numbers() {
     assert_eq!(answer["account"]["plan"], Value::Null);
     assert_eq!(
         (&answer["scores"]["health"], &answer["scores"]["sentiment"]),
-        (&json!(62.5), &Value::Null)
+        (&json!(62.5), &json!(80.0))
     );
-    assert_eq!(answer["drivers"].as_array().unwrap().len(), 3);
+    assert_eq!(
+        (&answer["scores"]["support"], &answer["scores"]["expansion"]),
+        (&Value::Null, &json!(35.0))
+    );
+    assert_eq!(answer["account"]["stage_since"], "2026-01-30T00:00:00.000Z");
+    assert_eq!(
+        answer["account"]["stage_history"],
+        json!([
+            {"stage": "onboarding", "entered_at": "2025-12-01T00:00:00.000Z", "left_at": "2026-01-30T00:00:00.000Z"},
+            {"stage": "adoption", "entered_at": "2026-01-30T00:00:00.000Z", "left_at": null},
+        ])
+    );
+    assert_eq!(
+        answer["milestones"],
+        json!([
+            {"name": "invited", "state": "done", "reached_at": "2025-12-11T00:00:00.000Z", "dwell_days": 10.0},
+            {"name": "first_value", "state": "behind", "reached_at": null, "dwell_days": 80.0},
+        ])
+    );
+    assert_eq!(answer["drivers"].as_array().unwrap().len(), 4);
+    let against_usual: Vec<(&Value, &Value)> = answer["drivers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|driver| (&driver["baseline"], &driver["direction"]))
+        .collect();
+    assert_eq!(
+        against_usual,
+        [
+            (&json!(0.4), &json!("up")),
+            (&Value::Null, &Value::Null),
+            (&json!(1.0), &json!("down")),
+            (&json!(0.4), &json!("level")),
+        ]
+    );
     assert_eq!(answer["drivers"][0]["effect"], "good");
     assert_eq!(
         answer["drivers"][2]["effect"], "bad",
@@ -193,7 +232,13 @@ async fn an_account_shows_its_attributes_scores_drivers_and_numbers() {
     assert_eq!(metrics["days_since_last_active"]["value"], Value::Null);
     assert_eq!(metrics["unused_key_features"]["value"], json!(["連携"]));
     assert_eq!(metrics["seat_utilisation"]["unit"], "ratio");
-    assert_eq!(metrics.as_object().unwrap().len(), 27);
+    assert_eq!(
+        metrics["nps"],
+        json!({"value": -20.0, "unit": "score", "label": metrics["nps"]["label"]})
+    );
+    let told: BTreeSet<&str> = metrics.as_object().unwrap().keys().map(String::as_str).collect();
+    let numbers = health::NUMBERS.iter().copied().chain(["unused_key_features"]);
+    assert_eq!(told, numbers.collect(), "every number by its name");
 }
 
 #[tokio::test]
@@ -264,6 +309,72 @@ async fn scores_come_newest_first_sampled_and_page_by_page() {
         (days.len(), days[0].as_str(), days[28].as_str()),
         (29, "2026-03-01", "2026-02-01")
     );
+}
+
+#[tokio::test]
+async fn the_rows_of_midnights_are_told_apart_from_the_others() {
+    let server = furnished().await;
+    let times = async |query: &str| -> Vec<String> {
+        let answer = server
+            .json(&format!("/api/v1/accounts/acme/scores?{query}"))
+            .await;
+        let scores = answer["scores"].as_array().unwrap();
+        let times = scores.iter().map(|score| score["evaluated_at"].as_str().unwrap());
+        times.map(|time| time[..16].to_string()).collect()
+    };
+    assert_eq!(
+        times("daily=true&from=2026-02-27T00:00:00Z&to=2026-03-01T00:00:00Z").await,
+        ["2026-02-28T00:00", "2026-02-27T00:00"]
+    );
+    assert_eq!(times("daily=false").await, ["2026-02-28T12:00"]);
+    assert_eq!(
+        times("from=2026-02-28T00:00:00Z").await,
+        ["2026-03-01T00:00", "2026-02-28T12:00", "2026-02-28T00:00"]
+    );
+}
+
+#[tokio::test]
+async fn time_to_value_is_told_by_cohort_with_those_who_wait_for_it() {
+    let server = furnished().await;
+    let answer = server.json("/api/v1/ttv?limit=2").await;
+    let cohorts = answer["cohorts"].as_array().unwrap();
+    let smb = cohorts.iter().find(|cohort| cohort["segment"] == "smb").unwrap();
+    assert_eq!((&smb["month"], &smb["accounts"]), (&json!("2025-12"), &json!(2)));
+    assert_eq!((&smb["reached"], &smb["waiting"]), (&json!(0), &json!(2)));
+    assert_eq!(smb["ttv_days"]["median"], Value::Null);
+    assert_eq!(smb["waiting_days_median"], 12.5);
+    assert_eq!(answer["waiting_total"], 3);
+    let waiting = answer["waiting"].as_array().unwrap();
+    assert_eq!(waiting.len(), 2);
+    assert_eq!(waiting[1]["account_id"], "acme");
+    assert_eq!(waiting[1]["ttv_running_days"], 12.5);
+    assert_eq!(waiting[1]["started_at"], "2025-12-01T00:00:00.000Z");
+    let none = server.json("/api/v1/ttv?plan=gold").await;
+    assert_eq!((&none["cohorts"], &none["waiting"]), (&json!([]), &json!([])));
+}
+
+#[tokio::test]
+async fn the_journey_tells_where_accounts_stand_and_who_is_late() {
+    let server = furnished().await;
+    let answer = server.json("/api/v1/journey?limit=2").await;
+    assert_eq!(
+        answer["stages"],
+        json!([{"stage": "adoption", "tier": "high", "accounts": 3, "mean_days_in_stage": 30.0}])
+    );
+    assert_eq!(answer["onboarding"], json!([{"state": "behind", "accounts": 3}]));
+    assert_eq!(
+        answer["milestones"][0],
+        json!({"name": "invited", "done": 3, "on_track": 0, "behind": 0, "stalled": 0,
+               "dwell_days_median": 10.0, "next_of": 0, "waiting_days_median": null})
+    );
+    assert_eq!(answer["late_total"], 3);
+    assert_eq!(answer["late"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["late"][1]["next_milestone"], "first_value");
+    assert_eq!(answer["late"][1]["next_milestone_days"], 80.0);
+    let one = server.json("/api/v1/journey?owner=Tanaka").await;
+    assert_eq!(one["late"].as_array().unwrap().len(), 1);
+    let none = server.json("/api/v1/journey?segment=none").await;
+    assert_eq!((&none["stages"], &none["late_total"]), (&json!([]), &json!(0)));
 }
 
 #[tokio::test]

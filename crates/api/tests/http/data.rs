@@ -42,7 +42,7 @@ pub async fn bare() -> Running {
     serve(local(), store_at(&url, database)).await
 }
 
-async fn clickhouse_drop(url: &str, database: &str) {
+pub async fn clickhouse_drop(url: &str, database: &str) {
     let dropped = reqwest::Client::new()
         .post(url)
         .body(format!("DROP DATABASE IF EXISTS {database} SYNC"))
@@ -112,6 +112,11 @@ fn account(id: &str) -> AccountRow {
         segment: Some("smb".to_string()),
         tier: "high".to_string(),
         stage: "adoption".to_string(),
+        stage_since: Some(MARCH - 30 * DAY),
+        stage_history: vec![
+            ("onboarding".to_string(), MARCH - 90 * DAY),
+            ("adoption".to_string(), MARCH - 30 * DAY),
+        ],
         seats: Some(20),
         timezone: Some("Asia/Tokyo".to_string()),
         owner: Some("佐藤".to_string()),
@@ -132,6 +137,8 @@ fn metrics(account: &str) -> MetricsRow {
         evaluated_at: MARCH,
         version: 1,
         watermark: MARCH,
+        cut_offset: 41,
+        is_daily: true,
         logins_1d: 1,
         logins_7d: 9,
         logins_28d: 33,
@@ -159,6 +166,18 @@ fn metrics(account: &str) -> MetricsRow {
         oldest_open_ticket_days: Some(3.5),
         mrr: Some(120_000.0),
         days_to_renewal: Some(45),
+        nps: Some(-20.0),
+        days_in_stage: Some(30.0),
+        milestones: vec![
+            (
+                "invited".to_string(),
+                "done".to_string(),
+                Some(MARCH - 80 * DAY),
+                Some(10.0),
+            ),
+            ("first_value".to_string(), "behind".to_string(), None, Some(80.0)),
+        ],
+        ..MetricsRow::default()
     }
 }
 
@@ -168,14 +187,16 @@ fn scores(account: &str, evaluated_at: i64, health: f64) -> ScoresRow {
         evaluated_at,
         version: 1,
         watermark: evaluated_at,
+        cut_offset: 41,
+        is_daily: evaluated_at % DAY == 0,
         health: Some(health),
         ttv: Some(40.0),
         activity: Some(70.0),
         adoption: Some(55.0),
-        sentiment: None,
+        sentiment: Some(80.0),
         support: None,
         churn_risk: Some(0.18),
-        expansion: None,
+        expansion: Some(35.0),
         confidence: 0.75,
         band: "yellow".to_string(),
         stage: "adoption".to_string(),
@@ -185,19 +206,29 @@ fn scores(account: &str, evaluated_at: i64, health: f64) -> ScoresRow {
                 "health".to_string(),
                 "feature_breadth".to_string(),
                 Some(0.5),
+                Some(0.4),
                 8.5,
             ),
             (
                 "health".to_string(),
                 "days_since_last_active".to_string(),
                 Some(16.0),
+                None,
                 -4.0,
             ),
             (
                 "churn_risk".to_string(),
                 "usage_trend".to_string(),
                 Some(0.8),
+                Some(1.0),
                 0.3,
+            ),
+            (
+                "expansion".to_string(),
+                "seat_utilisation".to_string(),
+                Some(0.4),
+                Some(0.4),
+                -15.0,
             ),
         ],
         model_hash: "abc".to_string(),

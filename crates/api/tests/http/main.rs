@@ -11,4 +11,5 @@ mod engine;
 mod limits;
 mod page;
 mod readiness;
+mod receipts;
 mod support;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use store::{ClickHouseConfig, Store, StoreMetrics};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use verify::Definition;
 
 /// A server at work, until it is dropped.
 pub struct Running {
@@ -75,10 +76,22 @@ pub async fn serve(config: Config, store: Store) -> Running {
 }
 
 pub async fn serve_when(config: Config, store: Store, readiness: Readiness) -> Running {
+    serve_by(definition(), config, store, readiness).await
+}
+
+/// The defaults, as the model that made the rows of the tests.
+pub fn definition() -> Definition {
+    Definition {
+        model_hash: "abc".to_string(),
+        ..Definition::default()
+    }
+}
+
+pub async fn serve_by(definition: Definition, config: Config, store: Store, readiness: Readiness) -> Running {
     let server = Server::bind(config).await.unwrap();
     let url = format!("http://{}", server.address());
     let (stop, stopped) = watch::channel(false);
-    let ended = tokio::spawn(server.run(store, Registry::new(), readiness, stopped));
+    let ended = tokio::spawn(server.run(store, definition, Registry::new(), readiness, stopped));
     let client = Client::builder()
         .timeout(Duration::from_secs(60))
         .build()

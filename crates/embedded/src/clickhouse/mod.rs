@@ -260,6 +260,21 @@ impl fmt::Debug for Parts {
     }
 }
 
+/// For the fuzzers: reads a POST as a request is read before the engine sees any of it. Gives the
+/// statement's first word and how many bytes of data follow it, or why the request is refused.
+#[doc(hidden)]
+pub fn read_request(
+    uri: &hyper::Uri,
+    headers: &hyper::HeaderMap,
+    body: &[u8],
+    max_statement_bytes: u64,
+    max_body_bytes: u64,
+) -> Result<(String, u64), String> {
+    request::Request::read(&hyper::Method::POST, uri, headers)
+        .and_then(|request| statement::read_whole(request, body, max_statement_bytes, max_body_bytes))
+        .map_err(|exception| exception.to_string())
+}
+
 /// Starts the engine on its data folder and serves it.
 ///
 /// # Errors

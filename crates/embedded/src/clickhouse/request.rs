@@ -170,6 +170,19 @@ impl Request {
         }
     }
 
+    /// How long the statement may take, where the request says so. The engine keeps to it by itself, but
+    /// only once it has data to work on.
+    pub fn max_execution_time(&self) -> Option<Duration> {
+        let given = self
+            .settings
+            .iter()
+            .rfind(|(name, _)| name == "max_execution_time")?;
+        let seconds: f64 = given.1.parse().ok()?;
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|limit| !limit.is_zero())
+    }
+
     /// Takes in the fields of a `multipart/form-data` body: `query` and `param_…`.
     ///
     /// # Errors

@@ -175,6 +175,7 @@ async fn statement(core: Arc<Core>, http: HttpRequest<Incoming>) -> Result<Respo
         handle: tokio::runtime::Handle::current(),
         idle,
         cancelled: ticket.cancelled(),
+        body_limit: request.max_execution_time(),
     };
     let (body_sender, body_parts) = mpsc::channel(PARTS_WAITING);
     let (reply_sender, mut reply_parts) = mpsc::channel(PARTS_WAITING);

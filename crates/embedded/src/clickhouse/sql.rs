@@ -42,10 +42,20 @@ impl Token {
 pub(super) struct Tokens<'a> {
     sql: &'a [u8],
     at: usize,
+    /// How many heredocs were begun and have no end.
+    unclosed: usize,
 }
 
+/// Heredocs without an end after which no further one is looked for: each look goes through the rest of
+/// the text.
+const MOST_UNCLOSED: usize = 16;
+
 pub(super) fn tokens(sql: &[u8]) -> Tokens<'_> {
-    Tokens { sql, at: 0 }
+    Tokens {
+        sql,
+        at: 0,
+        unclosed: 0,
+    }
 }
 
 impl Iterator for Tokens<'_> {
@@ -59,7 +69,7 @@ impl Iterator for Tokens<'_> {
         let (kind, end) = match first {
             b'\'' => (Kind::Text, after_quoted(sql, start)),
             b'`' | b'"' => (Kind::Quoted, after_quoted(sql, start)),
-            b'$' => match after_heredoc(sql, start) {
+            b'$' => match self.after_heredoc(start) {
                 Some(end) => (Kind::Text, end),
                 None => (Kind::Symbol, start + 1),
             },
@@ -128,16 +138,22 @@ fn after_quoted(sql: &[u8], start: usize) -> usize {
     sql.len()
 }
 
-/// Past `$name$ … $name$`, if that is what begins here.
-fn after_heredoc(sql: &[u8], start: usize) -> Option<usize> {
-    let name_end = after(sql, start + 1, is_word_part);
-    if sql.get(name_end) != Some(&b'$') {
-        return None;
+impl Tokens<'_> {
+    /// Past `$name$ … $name$`, if that is what begins here.
+    fn after_heredoc(&mut self, start: usize) -> Option<usize> {
+        let sql = self.sql;
+        let name_end = after(sql, start + 1, is_word_part);
+        if sql.get(name_end) != Some(&b'$') || self.unclosed == MOST_UNCLOSED {
+            return None;
+        }
+        let fence = &sql[start..=name_end];
+        let body = &sql[name_end + 1..];
+        let Some(length) = body.windows(fence.len()).position(|window| window == fence) else {
+            self.unclosed += 1;
+            return None;
+        };
+        Some(name_end + 1 + length + fence.len())
     }
-    let fence = &sql[start..=name_end];
-    let body = &sql[name_end + 1..];
-    let length = body.windows(fence.len()).position(|window| window == fence)?;
-    Some(name_end + 1 + length + fence.len())
 }
 
 /// Whether quoting in this text could be read in more than one way: heredocs or typographic
@@ -428,6 +444,20 @@ mod tests {
         assert_eq!(first_word(b"/* never closed"), "");
         assert_eq!(first_word(b"?? hello"), "");
         assert_eq!(first_word(b""), "");
+    }
+
+    #[test]
+    fn behind_many_heredocs_without_an_end_none_is_looked_for() {
+        let closed = "$x$ y $x$";
+        let texts = |unclosed: usize| {
+            let names: Vec<String> = (0..unclosed).map(|number| format!("${number}$ ")).collect();
+            let sql = names.concat() + closed;
+            tokens(sql.as_bytes())
+                .filter(|token| token.kind == Kind::Text)
+                .count()
+        };
+        assert_eq!(texts(MOST_UNCLOSED - 1), 1);
+        assert_eq!(texts(MOST_UNCLOSED), 0);
     }
 
     #[test]

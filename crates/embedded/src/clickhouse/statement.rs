@@ -8,7 +8,11 @@
 //!   format that cannot be sent in parts;
 //! - a connection whose session state may have changed is not used again.
 
-use std::{io::Read, sync::Arc, time::Instant};
+use std::{
+    io::{self, BufRead, Read},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
     compression::Encoder,
@@ -56,6 +60,54 @@ pub(super) fn run(around: &Surroundings, request: Request, body: BodyReader, mut
     }
 }
 
+/// A request of which all is read but the data of an INSERT that may be of any size.
+struct Prepared<'a> {
+    statement: Statement,
+    /// The first of the data.
+    data: Vec<u8>,
+    body: Capped<Box<dyn Read + 'a>>,
+}
+
+impl<'a> Prepared<'a> {
+    fn read(
+        request: &mut Request,
+        body: impl BufRead + 'a,
+        max_statement_bytes: u64,
+        max_body_bytes: u64,
+    ) -> Result<Prepared<'a>, Exception> {
+        let mut body = Capped::new(request.decoding.reader(body), max_body_bytes);
+        if request.boundary.is_some() {
+            let mut form = Vec::new();
+            read_bounded(&mut body, &mut form, max_statement_bytes)?;
+            request.take_form(&form)?;
+        }
+        let text = std::mem::take(&mut request.query);
+        let (text, insert) = read_statement(text, request, &mut body, max_statement_bytes)?;
+        let statement = Statement::examine(text, insert)?;
+        let data = match &statement.insert {
+            Some(insert) => checked_data(&statement, insert, &mut body, max_statement_bytes)?,
+            None => Vec::new(),
+        };
+        Ok(Prepared {
+            statement,
+            data,
+            body,
+        })
+    }
+}
+
+/// What [`super::read_request`] gives: the statement's first word and how many bytes of data follow it.
+pub(super) fn read_whole(
+    mut request: Request,
+    body: &[u8],
+    max_statement_bytes: u64,
+    max_body_bytes: u64,
+) -> Result<(String, u64), Exception> {
+    let mut prepared = Prepared::read(&mut request, body, max_statement_bytes, max_body_bytes)?;
+    let rest = io::copy(&mut prepared.body, &mut io::sink())?;
+    Ok((prepared.statement.word, prepared.data.len() as u64 + rest))
+}
+
 /// Everything but the answer's end.
 fn execute(
     around: &Surroundings,
@@ -63,19 +115,16 @@ fn execute(
     body: BodyReader,
     reply: &mut Reply,
 ) -> Result<(), Exception> {
-    let mut body = Capped::new(request.decoding.reader(body), around.max_body_bytes);
-    if request.boundary.is_some() {
-        let mut form = Vec::new();
-        read_bounded(&mut body, &mut form, around.max_statement_bytes)?;
-        request.take_form(&form)?;
-    }
-    let text = std::mem::take(&mut request.query);
-    let (text, insert) = read_statement(text, &request, &mut body, around.max_statement_bytes)?;
-    let statement = Statement::examine(text, insert)?;
-    let data = match &statement.insert {
-        Some(insert) => checked_data(&statement, insert, &mut body, around.max_statement_bytes)?,
-        None => Vec::new(),
-    };
+    let Prepared {
+        statement,
+        data,
+        mut body,
+    } = Prepared::read(
+        &mut request,
+        body,
+        around.max_statement_bytes,
+        around.max_body_bytes,
+    )?;
 
     let profile = Profile {
         database: request.database.clone(),

@@ -2,8 +2,8 @@
 //! way, the response the other.
 //!
 //! Both ways are channels with a bound, so a side that is slow slows the other. Either wait
-//! ends when the statement is cancelled or the client has moved nothing for the idle timeout.
-//! A body counts as whole only when its end was announced: one that breaks off is an error.
+//! ends when the statement is cancelled or the client has moved nothing for the idle timeout;
+//! that for the body also when the statement's `max_execution_time` is over. A body counts as whole only when its end was announced: one that breaks off is an error.
 
 use std::{
     io::{self, BufRead, Read},
@@ -15,7 +15,7 @@ use hyper::StatusCode;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -32,10 +32,12 @@ pub(super) struct Wait {
     pub handle: Handle,
     pub idle: Duration,
     pub cancelled: watch::Receiver<bool>,
+    /// How long the body may take from now on, all in all.
+    pub body_limit: Option<Duration>,
 }
 
 impl Wait {
-    fn until<T>(&mut self, moved: impl Future<Output = T>) -> Result<T, Exception> {
+    fn until<T>(&mut self, moved: impl Future<Output = T>, limit: Limit) -> Result<T, Exception> {
         let (handle, idle, cancelled) = (&self.handle, self.idle, &mut self.cancelled);
         handle.block_on(async {
             tokio::select! {
@@ -46,8 +48,28 @@ impl Wait {
                 _ = cancelled.wait_for(|cancelled| *cancelled) => {
                     Err(Exception::new(code::QUERY_WAS_CANCELLED, "the statement was cancelled"))
                 }
+                limit = limit.over() => {
+                    let reason = format!("timeout exceeded: the body was not whole after {} s", limit.as_secs_f64());
+                    Err(Exception::new(code::TIMEOUT_EXCEEDED, reason))
+                }
             }
         })
+    }
+}
+
+/// A limit, and the instant at which it is over.
+#[derive(Clone, Copy)]
+struct Limit(Option<(Duration, Instant)>);
+
+impl Limit {
+    const NONE: Limit = Limit(None);
+
+    async fn over(self) -> Duration {
+        let Some((limit, end)) = self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(end).await;
+        limit
     }
 }
 
@@ -63,14 +85,17 @@ pub(super) enum BodyPart {
 pub(super) struct BodyReader {
     parts: mpsc::Receiver<BodyPart>,
     wait: Wait,
+    limit: Limit,
     chunk: Bytes,
     ended: bool,
 }
 
 impl BodyReader {
     pub fn new(parts: mpsc::Receiver<BodyPart>, wait: Wait) -> BodyReader {
+        let end = |limit| Some((limit, Instant::now().checked_add(limit)?));
         BodyReader {
             parts,
+            limit: Limit(wait.body_limit.and_then(end)),
             wait,
             chunk: Bytes::new(),
             ended: false,
@@ -83,7 +108,7 @@ impl BufRead for BodyReader {
         while self.chunk.is_empty() && !self.ended {
             let part = match self.parts.try_recv() {
                 Ok(part) => Some(part),
-                Err(_) => self.wait.until(self.parts.recv())?,
+                Err(_) => self.wait.until(self.parts.recv(), self.limit)?,
             };
             match part {
                 Some(BodyPart::Data(data)) => self.chunk = data,
@@ -270,9 +295,10 @@ impl Reply {
         match self.parts.try_send(part) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(gone()),
-            Err(mpsc::error::TrySendError::Full(part)) => {
-                self.wait.until(self.parts.send(part))?.map_err(|_| gone())
-            }
+            Err(mpsc::error::TrySendError::Full(part)) => self
+                .wait
+                .until(self.parts.send(part), Limit::NONE)?
+                .map_err(|_| gone()),
         }
     }
 }

@@ -25,7 +25,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::server::Peer;
 use super::topics::{Refusal, Settings, Topic, is_valid_name};
-use super::wire::SERVED;
+use super::wire::{SERVED, once};
 use super::{Node, lock, off_the_runtime};
 
 /// The only broker of the cluster.
@@ -82,12 +82,12 @@ pub async fn metadata(
     }
     let may_create = node.config.auto_create_topics && (version < 4 || request.allow_auto_topic_creation);
     let mut topics = Vec::new();
-    for name in request
+    let named = request
         .topics
         .into_iter()
         .flatten()
-        .filter_map(|topic| topic.name)
-    {
+        .filter_map(|topic| topic.name);
+    for name in once(named, TopicName::clone) {
         let mut found = node.topics.get(name.as_str());
         if found.is_none() && may_create && is_valid_name(name.as_str()) {
             let (shared, wanted) = (Arc::clone(node), name.to_string());
@@ -231,8 +231,9 @@ pub async fn delete_topics(node: &Arc<Node>, request: DeleteTopicsRequest) -> De
 
 /// Serves DescribeConfigs for topics and, with the defaults of topics, for the broker.
 pub fn describe_configs(node: &Node, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let mut results = Vec::with_capacity(request.resources.len());
-    for wanted in request.resources {
+    let mut results = Vec::new();
+    let key = |wanted: &DescribeConfigsResource| (wanted.resource_type, wanted.resource_name.clone());
+    for wanted in once(request.resources, key) {
         let settings = match wanted.resource_type {
             TOPIC_RESOURCE => node.topics.get(&wanted.resource_name).map(|topic| topic.settings),
             BROKER_RESOURCE => Some(Settings::default()),

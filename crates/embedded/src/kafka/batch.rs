@@ -133,8 +133,8 @@ pub fn placed_front(batch: &[u8], base_offset: i64, leader_epoch: i32) -> [u8; 1
 }
 
 /// Offset and timestamp of the first record at or after `timestamp` (milliseconds) in a batch whose
-/// newest record is not before it. A compressed batch is not opened: its first record is named,
-/// which is never too late.
+/// newest record is not before it. A compressed batch is not opened, and what is in the records is the
+/// client's word: where it cannot be, the batch's first record is named, which is never too late.
 pub fn first_at_or_after(batch: &[u8], header: &BatchHeader, timestamp: i64) -> (i64, i64) {
     let start = (header.base_offset, header.base_timestamp);
     if header.attributes & COMPRESSION_MASK != 0 || header.base_timestamp >= timestamp {
@@ -145,11 +145,13 @@ pub fn first_at_or_after(batch: &[u8], header: &BatchHeader, timestamp: i64) -> 
         let Some((offset_delta, timestamp_delta, after)) = record_front(rest) else {
             return start;
         };
-        if header.base_timestamp + timestamp_delta >= timestamp {
-            return (
-                header.base_offset + offset_delta,
-                header.base_timestamp + timestamp_delta,
-            );
+        let at = header.base_timestamp.saturating_add(timestamp_delta);
+        if at >= timestamp {
+            let is_inside = (0..=i64::from(header.last_offset_delta)).contains(&offset_delta);
+            return match is_inside {
+                true => (header.base_offset + offset_delta, at),
+                false => start,
+            };
         }
         rest = after;
     }
@@ -276,6 +278,23 @@ pub mod tests {
         assert_eq!(first_at_or_after(&bytes, &header, 1), (0, 1000));
         assert_eq!(first_at_or_after(&bytes, &header, 1001), (1, 1001));
         assert_eq!(first_at_or_after(&bytes, &header, 1002), (2, 1002));
+    }
+
+    #[test]
+    fn records_that_claim_impossible_times_and_offsets_are_found_at_the_front() {
+        let mut bytes = batch(&[b"a", b"b"], 1000, (-1, -1, -1));
+        let second = bytes.len() - 7;
+        assert_eq!(bytes[second..second + 3], [0, 2, 2], "attributes, time, offset");
+        bytes[second + 2] = 100;
+        let header = BatchHeader::parse(&bytes).unwrap();
+        assert_eq!(first_at_or_after(&bytes, &header, 1001), (0, 1000));
+        bytes[second + 2] = 2;
+        let newest = BatchHeader {
+            base_timestamp: i64::MAX - 1,
+            ..header
+        };
+        bytes[second + 1] = 100;
+        assert_eq!(first_at_or_after(&bytes, &newest, i64::MAX), (1, i64::MAX));
     }
 
     #[test]

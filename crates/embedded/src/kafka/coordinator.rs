@@ -35,6 +35,7 @@ use super::admin::NODE_ID;
 use super::group::{Group, Join, Joined};
 use super::offsets::{Change, Committed};
 use super::server::Peer;
+use super::wire::once;
 use super::{Node, lock};
 
 /// Groups with members, and ids promised, at any time.
@@ -389,7 +390,7 @@ pub fn offset_fetch(
     refuse: Option<ResponseError>,
 ) -> OffsetFetchResponse {
     if version >= 8 {
-        let groups = request.groups.into_iter().map(|group| {
+        let groups = once(request.groups, |group| group.group_id.clone()).map(|group| {
             let topics = group.topics.map(|topics| {
                 topics
                     .into_iter()
@@ -460,7 +461,7 @@ fn positions(
             .collect()
     };
     let mut found = Vec::new();
-    for (topic, partitions) in wanted.unwrap_or_else(everything) {
+    for (topic, partitions) in once(wanted.unwrap_or_else(everything), |(topic, _)| topic.clone()) {
         let of_partition = |index: i32| {
             let committed = offsets
                 .get(group, &topic, index)
@@ -473,7 +474,7 @@ fn positions(
             };
             (index, committed.unwrap_or(none))
         };
-        let positions = partitions.into_iter().map(of_partition).collect();
+        let positions = once(partitions, |index| *index).map(of_partition).collect();
         found.push((topic, positions));
     }
     found
@@ -506,7 +507,7 @@ pub fn list_groups(node: &Node, request: &ListGroupsRequest) -> ListGroupsRespon
 /// Serves DescribeGroups.
 pub fn describe_groups(node: &Node, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let groups = lock(&node.groups.by_id);
-    let described = request.groups.into_iter().map(|id| {
+    let described = once(request.groups, GroupId::clone).map(|id| {
         let group = groups.get(&id.0);
         let has_positions = || !lock(&node.offsets).partitions_of(&id).is_empty();
         let answer = DescribedGroup::default().with_group_id(id.clone());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreatePartitionsRequest, CreateTopicsRequest, DeleteGroupsRequest,
@@ -27,7 +27,7 @@ use super::group::{Group, Join, Joined, Synced};
 use super::log::{Appended, Found, Limits, Log};
 use super::topics::Settings;
 use super::wire::{self, Request, SERVED};
-use super::{Config, start};
+use super::{Broker, Config, start};
 
 const NO_PRODUCER: (i64, i16, i32) = (-1, -1, -1);
 const LIMITS: Limits = Limits {
@@ -765,6 +765,74 @@ async fn every_served_version_of_every_request_gets_an_answer_of_that_version() 
             );
         }
     }
+    broker.shutdown().await.unwrap();
+}
+
+/// A request and its answer, over a connection of its own.
+async fn ask<R: Encodable>(broker: &Broker, key: ApiKey, version: i16, request: &R) -> ResponseKind {
+    let mut frame = BytesMut::new();
+    let header = RequestHeader::default()
+        .with_request_api_key(key as i16)
+        .with_request_api_version(version);
+    header
+        .encode(&mut frame, key.request_header_version(version))
+        .unwrap();
+    request.encode(&mut frame, version).unwrap();
+    let mut stream = TcpStream::connect(broker.address()).await.unwrap();
+    stream.write_i32(frame.len() as i32).await.unwrap();
+    stream.write_all(&frame).await.unwrap();
+    let length = stream.read_i32().await.unwrap();
+    let mut answer = vec![0; length as usize];
+    stream.read_exact(&mut answer).await.unwrap();
+    let mut answer = Bytes::from(answer);
+    ResponseHeader::decode(&mut answer, key.response_header_version(version)).unwrap();
+    ResponseKind::decode(key, &mut answer, version).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_named_often_is_answered_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: folder.path().to_owned(),
+        ..Config::default()
+    };
+    let broker = start(config).await.unwrap();
+    let topic = || TopicName(StrBytes::from_static_str("topic"));
+    let group = || GroupId(StrBytes::from_static_str("group"));
+    broker
+        .node
+        .topics
+        .create("topic", 2, Settings::default(), false)
+        .unwrap();
+
+    let named = metadata_request::MetadataRequestTopic::default().with_name(Some(topic()));
+    let request = MetadataRequest::default().with_topics(Some(vec![named; 1_000]));
+    let ResponseKind::Metadata(answer) = ask(&broker, ApiKey::Metadata, 9, &request).await else {
+        panic!("another answer")
+    };
+    assert_eq!(answer.topics.len(), 1);
+    assert_eq!(answer.topics[0].partitions.len(), 2);
+
+    let request = DescribeGroupsRequest::default().with_groups(vec![group(); 1_000]);
+    let ResponseKind::DescribeGroups(answer) = ask(&broker, ApiKey::DescribeGroups, 5, &request).await else {
+        panic!("another answer")
+    };
+    assert_eq!(answer.groups.len(), 1);
+
+    let wanted = offset_fetch_request::OffsetFetchRequestTopics::default()
+        .with_name(topic())
+        .with_partition_indexes(vec![0; 100]);
+    let wanted = offset_fetch_request::OffsetFetchRequestGroup::default()
+        .with_group_id(group())
+        .with_topics(Some(vec![wanted; 10]));
+    let request = OffsetFetchRequest::default().with_groups(vec![wanted; 10]);
+    let ResponseKind::OffsetFetch(answer) = ask(&broker, ApiKey::OffsetFetch, 8, &request).await else {
+        panic!("another answer")
+    };
+    assert_eq!(answer.groups.len(), 1);
+    assert_eq!(answer.groups[0].topics.len(), 1);
+    assert_eq!(answer.groups[0].topics[0].partitions.len(), 1);
     broker.shutdown().await.unwrap();
 }
 

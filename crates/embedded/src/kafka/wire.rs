@@ -5,6 +5,8 @@
 //! as a frame claims, so every frame is walked first against the shape of its request; a frame that
 //! claims more than it holds is turned away there.
 
+use std::collections::BTreeSet;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::ApiKey;
@@ -250,6 +252,13 @@ impl<'a> Walker<'a> {
         }
         Some(())
     }
+}
+
+/// The items without those whose key was there before. What is named twice is answered once, so that an
+/// answer is not larger than what there is to tell.
+pub fn once<T, K: Ord>(items: impl IntoIterator<Item = T>, key: impl Fn(&T) -> K) -> impl Iterator<Item = T> {
+    let mut seen = BTreeSet::new();
+    items.into_iter().filter(move |item| seen.insert(key(item)))
 }
 
 /// Where the bracket closes that was opened before `shape`.

@@ -95,11 +95,12 @@ async fn clients_get_over_a_leader_that_moves_a_slow_answer_and_a_closed_connect
     for round in 0..10 {
         send(&producer, "t", round * 50..round * 50 + 50).await;
     }
-    assert_each_once(&read_topic(broker.address(), "t", 2, 500), 0..500);
-    assert_eq!(
-        broker.faults().remaining(On::Produce) + broker.faults().remaining(On::Fetch),
-        0
-    );
+    assert_eq!(broker.faults().remaining(On::Produce), 0);
+    // A reader may have all records before it has met the last fault; the next one meets it.
+    for _ in 0..2 {
+        assert_each_once(&read_topic(broker.address(), "t", 2, 500), 0..500);
+    }
+    assert_eq!(broker.faults().remaining(On::Fetch), 0);
     broker.shutdown().await.unwrap();
 }
 

@@ -43,7 +43,7 @@ struct Attributes<'a> {
 }
 
 /// Whether the headers are those of a binary CloudEvent.
-pub(super) fn is_binary(headers: &[(&str, &[u8])]) -> bool {
+pub(crate) fn is_binary(headers: &[(&str, &[u8])]) -> bool {
     headers
         .iter()
         .any(|(name, _)| attribute_of(name).is_some_and(|name| name.eq_ignore_ascii_case("specversion")))

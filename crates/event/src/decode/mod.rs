@@ -19,13 +19,33 @@ use crate::model::{Event, EventType};
 use crate::names::NameMapping;
 use crate::rejection::{Reason, Rejection};
 use crate::rules;
-use crate::time::MS_PER_DAY;
+use crate::time::{MS_PER_DAY, STORABLE};
 
-use native::{Format, Native};
+pub(crate) use cloudevents::is_binary as is_binary_cloudevent;
+use native::Native;
 
-/// 1900-01-01T00:00:00Z and 2299-12-31T23:59:59.999Z, the bounds of the store's times, in
-/// milliseconds since the Unix epoch.
-const STORABLE: (i64, i64) = (-2_208_988_800_000, 10_413_791_999_999);
+/// The formats that an event can be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// mimamori's own JSON.
+    Native,
+    /// A message of Segment's tracking API.
+    Segment,
+    /// CloudEvents 1.0, structured or binary.
+    CloudEvent,
+}
+
+impl Format {
+    /// The name, for people and programs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Native => "native",
+            Format::Segment => "segment",
+            Format::CloudEvent => "cloudevents",
+        }
+    }
+}
+
 const MS_PER_HOUR: i64 = 3_600_000;
 
 /// Decodes and validates events.
@@ -117,6 +137,18 @@ impl Decoder {
         self.finish(draft, received_at_ms, source)
     }
 
+    /// Which format a payload is taken for; `None` when it is none of them, or no JSON object.
+    ///
+    /// For showing how events would be read: [`decode`](Self::decode) finds it out by itself.
+    pub fn format(&self, payload: &[u8], headers: &[(&str, &[u8])]) -> Option<Format> {
+        if cloudevents::is_binary(headers) || cloudevents::is_structured(headers) {
+            return Some(Format::CloudEvent);
+        }
+        let text = std::str::from_utf8(payload).ok()?;
+        json::check(text).ok()?;
+        Native::read(text).ok()?.format()
+    }
+
     fn draft<'t>(
         &'t self,
         text: &'t str,
@@ -133,10 +165,10 @@ impl Decoder {
         }
         let native = Native::read(text)?;
         match native.format() {
-            Format::Native => native.draft(),
-            Format::Segment => segment::draft(text, received_at_ms, &self.mapping),
-            Format::CloudEvent => cloudevents::structured(text, &self.mapping),
-            Format::Unknown => Err(unknown_format(
+            Some(Format::Native) => native.draft(),
+            Some(Format::Segment) => segment::draft(text, received_at_ms, &self.mapping),
+            Some(Format::CloudEvent) => cloudevents::structured(text, &self.mapping),
+            None => Err(unknown_format(
                 "the object is neither a native event (event_id, account_id, type, occurred_at), \
                  nor a segment message (type, messageId), nor a cloudevent (specversion)",
             )),

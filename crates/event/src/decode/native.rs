@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Draft, Labels, unknown_format};
+use super::{Draft, Format, Labels, unknown_format};
 use crate::field::required_time;
 use crate::json::{self, Scalar};
 use crate::model::EventType;
@@ -22,15 +22,6 @@ const LABELS: Labels = Labels {
     occurred_at: "occurred_at",
     properties: "properties",
 };
-
-/// The format of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Native,
-    Segment,
-    CloudEvent,
-    Unknown,
-}
 
 /// A JSON object's native fields.
 #[derive(Debug, Default)]
@@ -68,30 +59,26 @@ impl<'a> Native<'a> {
         Ok(native)
     }
 
-    pub(super) fn format(&self) -> Format {
+    pub(super) fn format(&self) -> Option<Format> {
         let has_event_id = self.event_id != Scalar::Absent;
         if has_event_id {
-            return Format::Native;
+            return Some(Format::Native);
         }
         if self.has_specversion {
-            return Format::CloudEvent;
+            return Some(Format::CloudEvent);
         }
         let type_name = match &self.event_type {
             Scalar::Text(name) => name.as_ref(),
             _ => "",
         };
         if super::segment::CALLS.contains(&type_name) {
-            return Format::Segment;
+            return Some(Format::Segment);
         }
         let has_native_field = self.account_id != Scalar::Absent || self.occurred_at != Scalar::Absent;
         if has_native_field || EventType::from_name(type_name).is_some() {
-            return Format::Native;
+            return Some(Format::Native);
         }
-        if self.has_message_id {
-            Format::Segment
-        } else {
-            Format::Unknown
-        }
+        self.has_message_id.then_some(Format::Segment)
     }
 
     pub(super) fn draft(self) -> Result<Draft<'a>, Rejection> {

@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
+mod malformed;
 mod support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use embedded::kafka::{Fault, On};
-use ingest::Config;
-use stream::{KafkaConfig, Producer, topics};
+use ingest::{Config, Readiness};
+use stream::{KafkaConfig, Outgoing, Producer, topics};
 
-use support::{Reader, bed, broker, committed, decode, eventually, kafka, login, now_ms, send, worker};
+use support::{
+    RAW_PARTITIONS, Reader, bed, bed_with, broker, committed, decode, eventually, kafka, login, now_ms, send,
+    worker,
+};
 
 /// Accounts whose murmur2 hashes Kafka's own tests publish.
 const ACCOUNTS: &[(&str, i32)] = &[
@@ -54,7 +58,7 @@ async fn an_accounts_events_go_to_its_one_partition_whatever_key_they_had() {
     }
     eventually("all is committed", || bed.committed() == count as i64).await;
     assert!(worker.metric("mimamori_ingest_events_total", "accepted") == count as f64);
-    assert!(*worker.ready.borrow());
+    assert!(worker.ready.borrow().is_ready());
     worker.stop().await;
 }
 
@@ -126,6 +130,80 @@ async fn what_is_invalid_is_kept_as_it_came_with_its_reason() {
     worker.stop().await;
 }
 
+/// Whoever made the topics made the one of rejects the narrower one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reject_that_is_too_large_itself_is_cut_and_holds_nothing_up() {
+    let bed = bed_with(2_000_000, 1_000_000).await;
+    let worker = bed.worker();
+    let noise = noise(1_200_000);
+    let many: Vec<(&str, &[u8])> = noise.chunks(16).map(|value| ("h", value)).collect();
+    let one = [("baggage", noise.as_slice())];
+    let (key, value): (&[u8], &[u8]) = (b"key", b"not json");
+    let poison = [
+        (key, noise.as_slice(), [].as_slice()),
+        (key, value, one.as_slice()),
+        (key, value, many.as_slice()),
+        (&noise[..700_000], &noise[700_000..], &[]),
+    ];
+    let mut sent = BTreeMap::new();
+    for (key, payload, headers) in poison {
+        let delivery = bed.producer.send(topics::RAW, Some(key), payload, headers);
+        sent.insert(delivery.unwrap().await.unwrap(), payload.to_vec());
+    }
+    let mut good = Vec::new();
+    for partition in 0..RAW_PARTITIONS {
+        good.push((partition, login(good.len(), "a")));
+    }
+    for (partition, payload) in &good {
+        let record = Outgoing {
+            topic: topics::RAW,
+            partition: Some(*partition),
+            payload: payload.as_bytes(),
+            ..Outgoing::default()
+        };
+        bed.producer.send_record(&record).unwrap().await.unwrap();
+    }
+
+    let mut events = Reader::of(topics::EVENTS, &bed.kafka());
+    assert_eq!(events.ids(good.len()).await.len(), good.len());
+    let all = (sent.len() + good.len()) as i64;
+    eventually("everything is committed", || bed.committed() == all).await;
+    let mut rejected = Reader::of(topics::REJECTED, &bed.kafka());
+    let records = rejected
+        .until("every reject", |records| records.len() >= sent.len())
+        .await;
+    for record in records {
+        let header = |name: &str| {
+            let found = record.headers.iter().find(|(header, _)| header == name);
+            String::from_utf8(found.unwrap_or_else(|| panic!("no header {name}")).1.clone()).unwrap()
+        };
+        let place = (
+            header("source_partition").parse().unwrap(),
+            header("source_offset").parse().unwrap(),
+        );
+        let payload = sent.remove(&place).expect("each once");
+        assert!(payload.starts_with(&record.payload));
+        assert!(!record.payload.is_empty());
+        assert_eq!(header("original_bytes"), payload.len().to_string());
+        assert!(record.payload.len() < 300_000 && record.headers.len() < 10);
+    }
+    assert!(sent.is_empty(), "every one is kept");
+    worker.stop().await;
+}
+
+/// Bytes that no compression makes fewer.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    })
+    .take(length)
+    .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_dies_between_produce_and_commit_loses_nothing() {
     let bed = bed().await;
@@ -185,7 +263,18 @@ async fn nothing_is_committed_while_nothing_can_be_delivered() {
         worker.metric("mimamori_ingest_resent_total", "") >= count as f64
     })
     .await;
-    worker.ready.wait_for(|ready| !ready).await.unwrap();
+    let why = worker
+        .ready
+        .wait_for(|ready| !ready.is_ready())
+        .await
+        .unwrap()
+        .check();
+    let why = why.unwrap_err();
+    assert!(
+        why.starts_with("Kafka has acknowledged nothing for ")
+            && why.contains(&format!("{count} records wait")),
+        "{why}"
+    );
     assert_eq!(bed.committed(), 0);
     assert!(worker.metric("mimamori_ingest_events_total", "") == 0.0);
 
@@ -193,7 +282,7 @@ async fn nothing_is_committed_while_nothing_can_be_delivered() {
     let mut events = Reader::of(topics::EVENTS, &bed.kafka());
     assert_eq!(events.ids(count).await.len(), count);
     eventually("all is committed", || bed.committed() == count as i64).await;
-    worker.ready.wait_for(|ready| *ready).await.unwrap();
+    worker.ready.wait_for(Readiness::is_ready).await.unwrap();
     worker.stop().await;
 }
 
@@ -262,7 +351,10 @@ async fn two_workers_share_the_work_and_hand_over_without_a_double() {
 async fn a_broker_that_is_away_is_waited_for() {
     let first_broker = bed().await;
     let address = first_broker.broker.address();
-    let kafka = kafka(&first_broker.broker);
+    let kafka = KafkaConfig {
+        lag_interval_ms: 200,
+        ..kafka(&first_broker.broker)
+    };
     first_broker.send((0..100).map(|id| login(id, "a"))).await;
     let mut worker = worker(
         Config {
@@ -278,7 +370,17 @@ async fn a_broker_that_is_away_is_waited_for() {
         folder,
         producer,
     } = first_broker;
+    eventually("all is committed", || committed(&kafka) == 100).await;
     first.shutdown().await.unwrap();
+    // Nothing is in flight, and still it is told.
+    let why = worker
+        .ready
+        .wait_for(|ready| !ready.is_ready())
+        .await
+        .unwrap()
+        .check();
+    let why = why.unwrap_err();
+    assert!(why.starts_with("no Kafka broker has answered for "), "{why}");
     let waiting = producer
         .send(topics::RAW, None, login(100, "a").as_bytes(), &[])
         .unwrap();
@@ -287,7 +389,7 @@ async fn a_broker_that_is_away_is_waited_for() {
     waiting.await.unwrap();
     events.ids(101).await;
     eventually("all is committed", || committed(&kafka) == 101).await;
-    worker.ready.wait_for(|ready| *ready).await.unwrap();
+    worker.ready.wait_for(Readiness::is_ready).await.unwrap();
     worker.stop().await;
 }
 
@@ -302,11 +404,13 @@ async fn a_worker_starts_and_stops_without_any_broker() {
         ..KafkaConfig::at(free.to_string())
     };
     let mut worker = worker(Config::default(), kafka);
-    let became_ready = worker.ready.wait_for(|ready| *ready);
+    let became_ready = worker.ready.wait_for(Readiness::is_ready);
     let waited = tokio::time::timeout(Duration::from_secs(1), became_ready)
         .await
         .is_err();
     assert!(waited, "it lives, and is not ready");
+    let why = worker.ready.borrow().check().unwrap_err();
+    assert!(why.contains("waiting for the Kafka broker"), "{why}");
     worker.stop().await;
 }
 

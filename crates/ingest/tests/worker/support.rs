@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use embedded::kafka::Broker;
 use event::{Event, wire};
-use ingest::{Config, Error};
+use ingest::{Config, Error, Readiness};
 use prometheus::Registry;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use stream::{
     ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Producer,
-    Record, StartFrom, consume, ensure_topics, topics,
+    Record, StartFrom, TopicSpec, consume, ensure_topics, topics,
 };
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -42,10 +42,27 @@ pub async fn broker(folder: &Path, listen: Option<SocketAddr>) -> Broker {
 }
 
 pub async fn bed() -> Bed {
+    bed_of(topics::all(16)).await
+}
+
+/// With these bounds of a record in the raw topic and in that of rejects.
+pub async fn bed_with(raw_bytes: usize, rejected_bytes: usize) -> Bed {
+    let mut specs = topics::all(16);
+    for spec in &mut specs {
+        let bytes = match spec.name.as_str() {
+            topics::RAW => raw_bytes,
+            topics::REJECTED => rejected_bytes,
+            _ => continue,
+        };
+        spec.config = vec![("max.message.bytes".to_owned(), bytes.to_string())];
+    }
+    bed_of(specs).await
+}
+
+async fn bed_of(mut specs: Vec<TopicSpec>) -> Bed {
     let folder = tempfile::tempdir().unwrap();
     let broker = broker(folder.path(), None).await;
     let kafka = kafka(&broker);
-    let mut specs = topics::all(16);
     specs[0].partitions = RAW_PARTITIONS;
     ensure_topics(&kafka, &specs).await.unwrap();
     let producer = Producer::new(&kafka).unwrap();
@@ -122,14 +139,14 @@ pub fn committed(kafka: &KafkaConfig) -> i64 {
 pub struct Worker {
     pub task: JoinHandle<Result<(), Error>>,
     pub shutdown: watch::Sender<bool>,
-    pub ready: watch::Receiver<bool>,
+    pub ready: watch::Receiver<Readiness>,
     pub registry: Registry,
 }
 
 pub fn worker(config: Config, kafka: KafkaConfig) -> Worker {
     let registry = Registry::new();
     let (shutdown, stopping) = watch::channel(false);
-    let (ready_sender, ready) = watch::channel(false);
+    let (ready_sender, ready) = watch::channel(Readiness::default());
     let task = {
         let registry = registry.clone();
         tokio::spawn(async move {

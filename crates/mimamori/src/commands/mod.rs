@@ -1,14 +1,20 @@
 //! What each subcommand does.
 
+mod backtest;
+mod config;
+mod import;
+mod keys;
 mod migrate;
+mod rebuild;
+pub mod rejected;
 mod simulate;
 mod up;
+mod verify;
 
 use std::path::Path;
 
-use crate::cli::{Cli, Command, ConfigCommand, Format, RoleArgs, ServerArgs};
-use crate::config::{Config, Loaded};
-use crate::output;
+use crate::cli::{Cli, Command, RoleArgs, ServerArgs};
+use crate::config::Loaded;
 use crate::roles::{self, Role};
 
 /// Runs the command.
@@ -22,8 +28,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Api(args) => role(Role::Api, file, &args).await,
         Command::Migrate(args) => migrate::run(file, args, cli.format).await,
         Command::Simulate(args) => simulate::run(file, args, cli.format).await,
-        Command::Config(ConfigCommand::Show) => show(file, cli.format),
-        Command::Config(ConfigCommand::Check) => check(file, cli.format),
+        Command::Keys(command) => keys::run(file, command, cli.format).await,
+        Command::Rejected(command) => rejected::run(file, command, cli.format).await,
+        Command::Backtest(args) => backtest::run(file, args, cli.format).await,
+        Command::Rebuild(args) => rebuild::run(file, args, cli.format).await,
+        Command::Verify(args) => verify::run(file, args, cli.format).await,
+        Command::Import(args) => import::run(file, args, cli.format).await,
+        Command::Config(command) => config::run(file, command, cli.format),
     }
 }
 
@@ -31,7 +42,7 @@ async fn role(role: Role, file: Option<&Path>, args: &RoleArgs) -> anyhow::Resul
     let mut loaded = Loaded::read(file)?;
     apply(&args.servers, &mut loaded);
     loaded.config.resolve_secrets()?;
-    roles::run_one(role, loaded.config).await
+    roles::run_one(role, loaded).await
 }
 
 /// Puts the flags over the configuration.
@@ -47,23 +58,6 @@ fn apply(servers: &ServerArgs, loaded: &mut Loaded) {
         loaded.config.clickhouse.url = url.clone();
         loaded.names_clickhouse = true;
     }
-}
-
-fn show(file: Option<&Path>, format: Option<Format>) -> anyhow::Result<()> {
-    let shown: Config = Loaded::read(file)?.config.masked();
-    let text = toml::to_string(&shown)?;
-    // It may be redirected into a file: TOML, unless JSON is asked for.
-    output::result(format.or(Some(Format::Table)), &shown, || text)
-}
-
-fn check(file: Option<&Path>, format: Option<Format>) -> anyhow::Result<()> {
-    let mut loaded = Loaded::read(file)?;
-    loaded.config.resolve_secrets()?;
-    let model = loaded.config.check()?;
-    let found = serde_json::json!({ "ok": true, "model_hash": model.hash() });
-    output::result(format, &found, || {
-        format!("the configuration can be worked with (model {})", model.hash())
-    })
 }
 
 /// Milliseconds since the Unix epoch.

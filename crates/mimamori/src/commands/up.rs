@@ -35,7 +35,7 @@ pub async fn run(file: Option<&Path>, args: UpArgs, format: Option<Format>) -> a
     let url = loaded.config.clickhouse.url.trim_end_matches('/');
     let embeds_clickhouse = !loaded.names_clickhouse || url == clickhouse_listen;
 
-    let mut roles = Roles::prepare(loaded.config).await?;
+    let mut roles = Roles::prepare(loaded).await?;
     let mut engines = Engines::default();
     let started = start(
         &mut engines,

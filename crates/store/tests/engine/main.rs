@@ -6,10 +6,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod engine;
+mod faulty;
 mod harness;
 mod inserts;
+mod journey;
 mod migrations;
+mod numbers;
+mod probe;
 mod queries;
+mod rebuild;
+mod replay;
 mod rows;
 mod views;
 mod workers;

@@ -53,6 +53,7 @@ async fn furnished(name: &str) -> Store {
     let mut green = scores("gamma", MARCH + 1, 1);
     green.band = "green".to_string();
     green.health = Some(91.0);
+    green.support = Some(100.0);
     let mut bare = scores("only-scores", MARCH, 1);
     bare.band = "unknown".to_string();
     bare.health = None;
@@ -83,6 +84,11 @@ async fn a_listed_account_shows_what_is_known_and_no_more() {
     assert_eq!(acme.onboarding_state.as_deref(), Some("behind"));
     assert_eq!((acme.ttv_days, acme.ttv_running_days), (None, Some(12.5)));
     assert_eq!(acme.evaluated_at, MARCH);
+    assert_eq!(
+        (acme.sentiment, acme.support, acme.expansion),
+        (Some(80.0), None, Some(35.0))
+    );
+    assert_eq!(acme.stage_since, Some(MARCH - 30 * DAY));
     assert_eq!((acme.logins_7d, acme.active_users_28d), (Some(9), Some(8)));
 
     let bare = &page.accounts[3];
@@ -201,6 +207,9 @@ async fn every_sort_key_orders_and_leaves_the_unknown_for_the_end() {
         (SortKey::Activity, ["acme", "beta", "gamma", "only-scores"]),
         (SortKey::Adoption, ["acme", "beta", "gamma", "only-scores"]),
         (SortKey::Ttv, ["acme", "beta", "gamma", "only-scores"]),
+        (SortKey::Sentiment, ["acme", "beta", "gamma", "only-scores"]),
+        (SortKey::Support, ["gamma", "acme", "beta", "only-scores"]),
+        (SortKey::Expansion, ["acme", "beta", "gamma", "only-scores"]),
         (SortKey::Mrr, ["beta", "acme", "gamma", "only-scores"]),
         (SortKey::Name, ["gamma", "only-scores", "beta", "acme"]),
         (SortKey::AccountId, ["acme", "beta", "gamma", "only-scores"]),
@@ -304,6 +313,7 @@ async fn sampled_history_keeps_the_last_evaluation_of_each_interval() {
     let every = HistoryQuery {
         from: None,
         until: None,
+        daily: None,
         step_seconds: 0,
         limit: 1_000,
     };
@@ -316,6 +326,19 @@ async fn sampled_history_keeps_the_last_evaluation_of_each_interval() {
     let found = store.sampled_scores("acme", &daily).await.unwrap();
     let times: Vec<i64> = found.iter().map(|row| row.evaluated_at).collect();
     assert_eq!(times, [MARCH + 47 * hour, MARCH + 23 * hour]);
+
+    let midnights = HistoryQuery {
+        daily: Some(true),
+        ..every
+    };
+    let found = store.sampled_scores("acme", &midnights).await.unwrap();
+    let times: Vec<i64> = found.iter().map(|row| row.evaluated_at).collect();
+    assert_eq!(times, [MARCH + DAY, MARCH]);
+    let others = HistoryQuery {
+        daily: Some(false),
+        ..every
+    };
+    assert_eq!(store.sampled_scores("acme", &others).await.unwrap().len(), 46);
 
     let between = HistoryQuery {
         from: Some(MARCH + hour),
@@ -397,7 +420,7 @@ async fn the_timeline_shows_an_event_once_newest_first() {
 }
 
 #[tokio::test]
-async fn days_are_counted_from_the_events_by_the_bounds_that_are_given() {
+async fn the_events_since_an_instant_are_read_again_in_the_order_of_their_offsets() {
     let store = fresh("counted_days").await;
     let mut rows = Vec::new();
     for (offset, (account, id, hour)) in [
@@ -422,35 +445,6 @@ async fn days_are_counted_from_the_events_by_the_bounds_that_are_given() {
         rows.push(row);
     }
     store.insert_events("t", &rows).await.unwrap();
-
-    let day = |account_id: &str, day: u16, begins_at: i64| store::DayBounds {
-        account_id: account_id.to_string(),
-        day,
-        begins_at,
-        ends_at: begins_at + DAY,
-    };
-    let wanted = [
-        day("acme", 7, MARCH),
-        day("acme", 8, MARCH + DAY),
-        day("acme", 9, MARCH + 2 * DAY),
-        day("beta", 7, MARCH),
-    ];
-    let mut counted = store.count_days(&wanted).await.unwrap();
-    counted.sort_by(|one, other| (&one.account_id, one.day).cmp(&(&other.account_id, other.day)));
-    let found: Vec<_> = counted
-        .iter()
-        .map(|day| (day.account_id.as_str(), day.day, day.events, day.active_users))
-        .collect();
-    assert_eq!(
-        found,
-        [("acme", 7, 2, 2), ("acme", 8, 1, 1), ("beta", 7, 1, 1)],
-        "a day without events is left out"
-    );
-    assert_eq!(
-        counted[0].feature_uses,
-        [("report".to_string(), 6)],
-        "one and five"
-    );
 
     let since = store
         .events_since(&["acme".to_string()], MARCH + 2 * 3_600_000)

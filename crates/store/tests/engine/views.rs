@@ -54,7 +54,7 @@ async fn every_view_gives_one_row_per_key_after_doubled_inserts() {
         ];
         store.insert_deliveries(token, &attempts).await.unwrap();
     }
-    let doubled = count(name, "SELECT count() FROM account_scores_versions").await;
+    let doubled = count(name, "SELECT count() FROM scores_versions").await;
     assert_eq!(
         doubled, 6,
         "the inserts must have doubled the rows for the test to mean anything"
@@ -67,6 +67,9 @@ async fn every_view_gives_one_row_per_key_after_doubled_inserts() {
     one_row_per_key(name, "account_metrics_latest", "account_id", 2).await;
     one_row_per_key(name, "account_scores", "(account_id, evaluated_at)", 3).await;
     one_row_per_key(name, "account_scores_latest", "account_id", 2).await;
+    one_row_per_key(name, "account_milestones", "(account_id, position)", 4).await;
+    one_row_per_key(name, "stage_transitions", "(account_id, position)", 4).await;
+    one_row_per_key(name, "ttv_cohorts", "(start_month, segment, plan)", 1).await;
     one_row_per_key(name, "alerts", "alert_id", 2).await;
     one_row_per_key(name, "deliveries", "(alert_id, destination, attempt)", 2).await;
 }
@@ -171,7 +174,8 @@ async fn the_views_hide_what_is_not_for_users() {
             "SELECT table FROM system.columns
              WHERE database = currentDatabase() AND name IN ('version', 'body', 'rank')
                AND table IN ('accounts', 'users', 'account_daily', 'account_metrics', 'account_metrics_latest',
-                             'account_scores', 'account_scores_latest', 'alerts', 'deliveries')",
+                             'account_scores', 'account_scores_latest', 'account_milestones', 'stage_transitions',
+                             'alerts', 'deliveries')",
         )
         .fetch_all()
         .await
@@ -207,8 +211,8 @@ async fn the_elements_of_a_driver_have_names_in_the_views() {
     for view in ["account_scores", "account_scores_latest"] {
         let statement = format!(
             "SELECT count() FROM {view} ARRAY JOIN drivers AS driver
-             WHERE driver.score = 'activity' AND driver.input = 'logins_28d' AND driver.value = 33
-               AND driver.points = 8.5"
+             WHERE driver.score = 'health' AND driver.input = 'feature_depth' AND driver.value = 33
+               AND driver.baseline = 30 AND driver.points = 8.5"
         );
         assert_eq!(count(name, &statement).await, 1, "{view}");
     }

@@ -13,6 +13,7 @@ fn checkpoint(partition: i32, version: u64, next_offset: i64) -> Checkpoint {
         watermark: MARCH,
         partitions: 16,
         saved_at: MARCH + version as i64,
+        accounts: 2,
     }
 }
 

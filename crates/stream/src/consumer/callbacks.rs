@@ -36,6 +36,7 @@ pub(super) struct Callbacks {
     context: Context,
     notes: Mutex<VecDeque<Note>>,
     closing: AtomicBool,
+    has_joined: AtomicBool,
 }
 
 impl Callbacks {
@@ -44,12 +45,19 @@ impl Callbacks {
             context: Context::new(config),
             notes: Mutex::new(VecDeque::new()),
             closing: AtomicBool::new(false),
+            has_joined: AtomicBool::new(false),
         }
     }
 
     /// From now on rebalances are answered at once: the owner is gone.
     pub(super) fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it is on its way into the group: the last word was not an assignment. A round of joining
+    /// that takes nothing away is not told of and not known here.
+    pub(super) fn is_joining(&self) -> bool {
+        !self.has_joined.load(Ordering::SeqCst)
     }
 
     pub(super) fn next(&self) -> Option<Note> {
@@ -89,6 +97,7 @@ impl ClientContext for Callbacks {
 impl ConsumerContext for Callbacks {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assigns = event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        self.has_joined.store(assigns, Ordering::SeqCst);
         if self.closing.load(Ordering::SeqCst) {
             // What was never started is not in librdkafka's assignment and cannot be taken out of it.
             let held = consumer.assignment().unwrap_or_default();

@@ -47,6 +47,12 @@ pub(super) fn watch(
             ours
         });
         if partitions.is_empty() {
+            // Whether the broker is there is wanted of a member without partitions as well.
+            if shared.silent_for() >= interval
+                && consumer.fetch_metadata(Some(&shared.topic), DEADLINE).is_ok()
+            {
+                shared.hear();
+            }
             continue;
         }
         wait = interval;
@@ -66,6 +72,7 @@ fn look(consumer: &BaseConsumer<Callbacks>, shared: &Shared, partitions: &[i32])
     for (partition, end) in ask(consumer, &shared.topic, partitions, Offset::End)? {
         shared.set_end(partition, end);
     }
+    shared.hear();
 
     // A partition without new records has no position of its own: it stands where the group
     // committed, else at the oldest record.

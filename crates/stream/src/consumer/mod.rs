@@ -43,6 +43,7 @@ use crate::config::KafkaConfig;
 use crate::context::lock;
 use crate::error::Error;
 use crate::metrics::ConsumerMetrics;
+use crate::record::Record;
 
 use callbacks::Callbacks;
 use shared::Shared;
@@ -52,25 +53,6 @@ pub const EARLIEST: i64 = -2;
 
 /// How long [`ConsumerHandle::shutdown`] waits for the thread to commit, leave the group and end.
 const SHUTDOWN: Duration = Duration::from_secs(2);
-
-/// One record, copied out of the client's buffers.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Record {
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// The partition.
-    pub partition: i32,
-    /// The offset within the partition.
-    pub offset: i64,
-    /// Milliseconds since the epoch: when the producer made it, or the broker took it, as the topic says.
-    pub timestamp_ms: Option<i64>,
-    /// The key, if any.
-    pub key: Option<Vec<u8>>,
-    /// The headers, in their order; a null value is an empty one.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// The value; a null value is an empty one.
-    pub payload: Vec<u8>,
-}
 
 /// Where an assigned partition begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -168,7 +150,37 @@ pub struct ConsumerHandle {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    silent_after: Duration,
     thread: Mutex<Option<(std::thread::JoinHandle<()>, oneshot::Receiver<()>)>>,
+}
+
+/// Whether a worker takes part in its group, for whoever asks it for readiness.
+#[derive(Debug, Clone, Default)]
+pub enum Membership {
+    /// It has not been assigned anything yet, or has ended.
+    #[default]
+    Away,
+    /// It takes part.
+    Joined(ConsumerHandle),
+}
+
+impl Membership {
+    /// Whether it takes part and hears of the broker.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn check(&self) -> Result<(), String> {
+        match self {
+            Membership::Away => Err("not taking part yet".to_owned()),
+            Membership::Joined(handle) => match handle.silence() {
+                None => Ok(()),
+                Some(silent) => Err(format!(
+                    "no Kafka broker has answered for {} s: nothing is consumed until one does",
+                    silent.as_secs()
+                )),
+            },
+        }
+    }
 }
 
 impl Drop for Inner {
@@ -227,6 +239,13 @@ impl ConsumerHandle {
         self.inner.shared.is_paused()
     }
 
+    /// How long no broker has answered, whether or not anything is owned; `None` while one does. One that
+    /// is there is asked every `kafka.lag_interval_ms`, and counts as silent after `kafka.silent_after_ms`.
+    pub fn silence(&self) -> Option<Duration> {
+        let silent = self.inner.shared.silent_for();
+        (silent >= self.inner.silent_after).then_some(silent)
+    }
+
     /// Sends what was asked to be committed, leaves the group and ends the thread; within 2 s, else
     /// the thread is left to end by itself. The owner finishes and commits its work before.
     pub async fn shutdown(self) {
@@ -266,6 +285,8 @@ pub fn consume(
     consumer.subscribe(&[&options.topic])?;
 
     let session = Duration::from_millis(config.session_timeout_ms);
+    // One answer may be late.
+    let silent_after = Duration::from_millis(config.silent_after_ms.max(config.lag_interval_ms * 3));
     let shared = Arc::new(Shared::new(&options.topic, session));
     let (sender, receiver) = mpsc::channel(options.queue_batches.max(1));
     let (ended_sender, ended) = oneshot::channel();
@@ -291,6 +312,7 @@ pub fn consume(
         .map_err(|error| Error::Client(format!("cannot start the consumer's thread: {error}")))?;
     let inner = Inner {
         shared,
+        silent_after,
         thread: Mutex::new(Some((thread, ended))),
     };
     Ok((

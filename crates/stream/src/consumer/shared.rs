@@ -70,8 +70,9 @@ pub(super) struct Shared {
     paused: AtomicBool,
     session: Duration,
     born: Instant,
-    /// Milliseconds after `born`.
+    /// Milliseconds after `born`, as are those that follow.
     alive: AtomicU64,
+    heard: AtomicU64,
     probation_until: AtomicU64,
 }
 
@@ -86,6 +87,7 @@ impl Shared {
             session,
             born: Instant::now(),
             alive: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             probation_until: AtomicU64::new(0),
         }
     }
@@ -156,6 +158,16 @@ impl Shared {
 
     pub(super) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    /// How long no broker has answered.
+    pub(super) fn silent_for(&self) -> Duration {
+        Duration::from_millis(self.now().saturating_sub(self.heard.load(Ordering::Acquire)))
+    }
+
+    /// A broker answered.
+    pub(super) fn hear(&self) {
+        self.heard.store(self.now(), Ordering::Release);
     }
 
     pub(super) fn stop(&self) {

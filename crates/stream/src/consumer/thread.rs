@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 const COMMIT_RETRY: Duration = Duration::from_millis(500);
 /// How long leaving waits for the last commit.
 const LAST_COMMIT: Duration = Duration::from_millis(700);
+/// How long leaving waits for a join that is on its way. A group that was empty begins its first round of
+/// joining only some seconds after the first member has come.
+const LAST_JOIN: Duration = Duration::from_secs(5);
 
 pub(super) struct Worker {
     consumer: Arc<BaseConsumer<Callbacks>>,
@@ -315,7 +318,12 @@ impl Worker {
         self.metrics.partitions.set(0);
         self.metrics.paused.set(0);
         debug!(topic = %self.shared.topic, group = %self.options.group, "leaving the group");
-        // Dropping the consumer leaves the group.
+        // Dropping the consumer leaves the group, but not while it is joining: librdkafka forgets the join
+        // that is on its way, and the group would wait for this member for as long as a session lives.
+        let deadline = Instant::now() + LAST_JOIN;
+        while self.consumer.context().is_joining() && Instant::now() < deadline {
+            drop(self.consumer.poll(Duration::from_millis(10)));
+        }
     }
 
     /// Answers what was still open when the owner left.

@@ -253,6 +253,31 @@ async fn what_is_lost_is_fenced_and_not_committed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_leaves_while_it_joins_holds_nobody_up() {
+    let mut bed = bed(TOPIC, 4).await;
+    let config = bed.config();
+    // It leaves at every instant of its coming again after it was forgotten. The next one must not wait
+    // until its session is over.
+    for after in [0, 2, 10, 40] {
+        let mut member = join(&config, TOPIC, StartFrom::Committed);
+        member.assigned().await;
+        let address = bed.broker.address();
+        bed.broker.shutdown().await.unwrap();
+        bed.broker = broker(bed.folder.path(), Some(address)).await;
+        let lost = member.next().await;
+        assert!(matches!(lost, ConsumerEvent::Lost(_)), "{lost:?}");
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        member.handle.shutdown().await;
+        let began = Instant::now();
+        let mut next = join(&config, TOPIC, StartFrom::Committed);
+        next.assigned().await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(5), "left after {after} ms: {took:?}");
+        next.handle.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_owner_pauses_consumption_and_bounds_memory() {
     let bed = bed(TOPIC, 2).await;
     let config = bed.config();
@@ -275,6 +300,10 @@ async fn a_slow_owner_pauses_consumption_and_bounds_memory() {
     let records = member.records(4_000).await;
     assert_eq!(values(&records), (0..4_000).collect::<Vec<_>>());
     eventually("going on", || !member.handle.is_paused()).await;
+    eventually("and so it is told", || {
+        member.metric("mimamori_consumer_paused") == 0.0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

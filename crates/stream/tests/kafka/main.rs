@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod consumer;
+mod layout;
 mod producer;
+mod reader;
 mod support;
 mod topics;

@@ -2,21 +2,21 @@
 //! when that queue is full.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaResult;
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{debug, warn};
 
+use super::super::ConsumerEvent;
 use super::super::shared::Stamped;
-use super::super::{ConsumerEvent, Record};
 use super::{BURST, Batch, IDLE, PATIENCE, Worker};
 use crate::error::Error;
+use crate::record::copy;
 
 impl Worker {
     pub(super) fn poll(&mut self) {
@@ -30,7 +30,8 @@ impl Worker {
             None => IDLE,
         };
         if self.full_since.is_some() {
-            wait = wait.min(Duration::from_millis(2));
+            // The batch is overdue and cannot go out: without a pause this would turn at full speed.
+            wait = Duration::from_millis(2);
         }
         let consumer = Arc::clone(&self.consumer);
         for _ in 0..BURST {
@@ -177,36 +178,4 @@ impl Worker {
         }
         self.consumer.resume(&self.list(partitions, Offset::Invalid)?)
     }
-}
-
-fn copy(topic: &Arc<str>, message: &BorrowedMessage<'_>) -> Record {
-    Record {
-        topic: Arc::clone(topic),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis(),
-        key: message.key().map(<[u8]>::to_vec),
-        headers: message.headers().map_or_else(Vec::new, copy_headers),
-        payload: message.payload().map_or_else(Vec::new, <[u8]>::to_vec),
-    }
-}
-
-/// The client library panics at a header whose name is not UTF-8, which anybody can send. Such a
-/// header is left out, the record goes on.
-fn copy_headers(headers: &BorrowedHeaders) -> Vec<(String, Vec<u8>)> {
-    let mut copied = Vec::with_capacity(headers.count());
-    for index in 0..headers.count() {
-        let header = catch_unwind(AssertUnwindSafe(|| {
-            let header = headers.try_get(index)?;
-            Some((
-                header.key.to_owned(),
-                header.value.map_or_else(Vec::new, <[u8]>::to_vec),
-            ))
-        }));
-        match header {
-            Ok(header) => copied.extend(header),
-            Err(_) => debug!("left out a header whose name is not utf-8"),
-        }
-    }
-    copied
 }

@@ -1,0 +1,106 @@
+//! What becomes of an item: an accepted event, or the rejected original with its reason, on its way to
+//! the broker.
+
+use std::sync::{Mutex, PoisonError};
+
+use event::{Event, Rejection, wire};
+use stream::{Delivery, Error, KafkaConfig, Producer, topics};
+use tracing::warn;
+
+/// What is kept of an original that is too large to be an event.
+const KEPT_BYTES: usize = 256 * 1024;
+/// Prefix of what the original came with, so that it can be replayed as it was.
+const ORIGINAL_HEADER: &str = "original.";
+/// Headers of an original that have more bytes than this are not kept.
+const KEPT_HEADER_BYTES: usize = 16 * 1024;
+
+/// An item as it came.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'a> {
+    pub(super) bytes: &'a [u8],
+    /// Of these headers: those of CloudEvents and the content type, where they say how to read it.
+    pub(super) headers: &'a [(&'a str, &'a [u8])],
+    /// How many bytes it had, when `bytes` are only its beginning.
+    pub(super) cut_from: Option<usize>,
+}
+
+/// Sends to the broker. A producer that is broken for good is replaced.
+pub(super) struct Outlet {
+    kafka: KafkaConfig,
+    producer: Mutex<Producer>,
+}
+
+impl Outlet {
+    pub(super) fn new(kafka: KafkaConfig) -> Result<Outlet, Error> {
+        let producer = Mutex::new(Producer::new(&kafka)?);
+        Ok(Outlet { kafka, producer })
+    }
+
+    pub(super) fn kafka(&self) -> &KafkaConfig {
+        &self.kafka
+    }
+
+    fn producer(&self) -> Producer {
+        self.producer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Looks at an error: after one that ends the producer there is a new one.
+    pub(super) fn note(&self, error: &Error) {
+        if let Error::ProducerFatal { .. } = error {
+            warn!(%error, "making a new producer");
+            match Producer::new(&self.kafka) {
+                Ok(new) => *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = new,
+                Err(error) => warn!(%error, "cannot make a new producer"),
+            }
+        }
+    }
+
+    pub(super) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Delivery, Error> {
+        encoded.clear();
+        wire::encode(event, encoded);
+        let key = event.account_id.as_bytes();
+        self.producer().send(topics::EVENTS, Some(key), encoded, &[])
+    }
+
+    /// Sends what may be kept of an item, nothing when none of it may.
+    pub(super) fn reject(
+        &self,
+        item: Item<'_>,
+        kept: Option<&[u8]>,
+        rejection: &Rejection,
+        source: &str,
+    ) -> Result<Delivery, Error> {
+        let mut headers: Vec<(&str, &[u8])> = vec![
+            ("reason", rejection.reason.as_str().as_bytes()),
+            ("detail", rejection.detail.as_bytes()),
+            ("source", b"http"),
+            ("original.source", source.as_bytes()),
+        ];
+        let header_bytes: usize = item
+            .headers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        let originals: Vec<(String, &[u8])>;
+        if header_bytes <= KEPT_HEADER_BYTES {
+            originals = item
+                .headers
+                .iter()
+                .map(|(name, value)| (format!("{ORIGINAL_HEADER}{name}"), *value))
+                .collect();
+            headers.extend(originals.iter().map(|(name, value)| (name.as_str(), *value)));
+        }
+        let all = item.cut_from.unwrap_or(item.bytes.len());
+        let length = all.to_string();
+        let is_whole = kept.is_some_and(|kept| kept.len() <= KEPT_BYTES) && item.cut_from.is_none();
+        let kept = kept.unwrap_or_default();
+        let kept = &kept[..kept.len().min(KEPT_BYTES)];
+        if !is_whole {
+            headers.push(("original_bytes", length.as_bytes()));
+        }
+        self.producer().send(topics::REJECTED, None, kept, &headers)
+    }
+}
