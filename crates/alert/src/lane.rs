@@ -240,7 +240,8 @@ impl Lane {
             return Offered::Held;
         }
         if self.disabled {
-            let row = self.row(&change.alert_id, 1, FAILED, NOT_TRIED_DISABLED.to_string(), now);
+            let mut row = self.row(&change.alert_id, 1, FAILED, NOT_TRIED_DISABLED.to_string(), now);
+            row.episode_id = change.episode_id.to_string();
             self.hand_out(row, vec![change.ticket], false);
             return Offered::Written;
         }
@@ -257,7 +258,8 @@ impl Lane {
             self.spills_unwritten += 1;
             // From here on others may have to wait for it; when it is due is known once it is written.
             self.park(i64::MAX, i64::MIN);
-            let row = self.pending_row(&change.alert_id, 0, reason, now, now, &change.body);
+            let mut row = self.pending_row(&change.alert_id, 0, reason, now, now, &change.body);
+            row.episode_id = change.episode_id.to_string();
             self.hand_out(row, vec![change.ticket], true);
             return Offered::Written;
         }

@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 9] = [
+const MIGRATIONS: [(u32, &str, &str); 10] = [
     (
         1,
         "events",
@@ -51,6 +51,11 @@ const MIGRATIONS: [(u32, &str, &str); 9] = [
         9,
         "write_keys",
         include_str!("../../../schemas/clickhouse/0009_write_keys.sql"),
+    ),
+    (
+        10,
+        "deliveries",
+        include_str!("../../../schemas/clickhouse/0010_deliveries.sql"),
     ),
 ];
 

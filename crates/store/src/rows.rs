@@ -236,5 +236,8 @@ pub struct DeliveryRow {
     pub error: String,
     pub next_attempt_at: Option<i64>,
     pub body: String,
+    pub episode_id: String,
+    pub variant: String,
+    pub reference: String,
     pub version: u64,
 }

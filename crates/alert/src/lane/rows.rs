@@ -37,6 +37,7 @@ impl Lane {
         error: String,
         at: i64,
     ) -> DeliveryRow {
+        let job = self.jobs.get(alert_id);
         DeliveryRow {
             alert_id: alert_id.to_string(),
             destination: self.limits.destination.clone(),
@@ -48,6 +49,9 @@ impl Lane {
             error: error.chars().take(ERROR_CHARACTERS).collect(),
             next_attempt_at: None,
             body: String::new(),
+            episode_id: job.map_or_else(String::new, |job| job.episode_id.to_string()),
+            variant: String::new(),
+            reference: String::new(),
             version: 0,
         }
     }

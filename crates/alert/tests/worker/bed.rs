@@ -232,6 +232,9 @@ pub fn waiting_row(change: &AlertChange, body: String, attempt: u32, due: i64) -
         error: "answered 500".into(),
         next_attempt_at: Some(due),
         body,
+        episode_id: change.episode_id.clone(),
+        variant: String::new(),
+        reference: String::new(),
         version: 1,
     }
 }

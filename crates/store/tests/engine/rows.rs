@@ -189,6 +189,9 @@ pub fn delivery(alert: &str, destination: &str, attempt: u32, status: &str) -> D
         error: if retrying { "503" } else { "" }.to_string(),
         next_attempt_at: retrying.then_some(MARCH + 60_000 * i64::from(attempt)),
         body: if retrying { r#"{"type":"test"}"# } else { "" }.to_string(),
+        episode_id: "episode".to_string(),
+        variant: String::new(),
+        reference: String::new(),
         version: 1,
     }
 }
