@@ -1,6 +1,7 @@
 // The page as a whole: what is asked for, how often, and what the address remembers.
 
 import { COLUMNS, drawHeads, element, Rows } from "./list.js";
+import { Outcome } from "./outcome.js";
 import { Panel } from "./panel.js";
 import { clock, currentLanguage, money, named, startLanguage, t, useLanguage, whole } from "./words.js";
 
@@ -32,6 +33,8 @@ const panel = new Panel(at("panel"), ask, (id) => {
   writeAddress();
   rows.focus(id);
 });
+
+const outcome = new Outcome(at("outcome"), ask, failed);
 
 class Refused extends Error {
   constructor(status, detail) {
@@ -317,6 +320,7 @@ function speak(chosen) {
   drawSortChoices();
   rows.redraw();
   panel.redraw();
+  outcome.redraw();
   if (answer) {
     draw();
   }

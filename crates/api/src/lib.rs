@@ -18,6 +18,7 @@ mod keys;
 mod numbers;
 mod observe;
 mod openapi;
+mod outcome;
 mod page;
 mod params;
 mod problem;

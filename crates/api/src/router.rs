@@ -18,7 +18,7 @@ use crate::keys::ApiKeys;
 use crate::observe::{HttpMetrics, observe};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
-use crate::{account, accounts, alerts, answer, guard, journey, openapi, page, receipt, schemas};
+use crate::{account, accounts, alerts, answer, guard, journey, openapi, outcome, page, receipt, schemas};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -44,6 +44,7 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .route("/api/v1/accounts/{id}/receipt", get(receipt::receipt))
         .route("/api/v1/accounts/{id}/timeline", get(account::timeline))
         .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/outcome", get(outcome::outcome))
         .route("/api/v1/journey", get(journey::journey))
         .route("/api/v1/ttv", get(journey::ttv))
         .route_layer(from_fn_with_state(shared.clone(), guard::pace))

@@ -45,6 +45,7 @@ mod metrics;
 mod moment;
 mod names;
 mod numbers;
+pub mod outcome;
 mod people;
 mod rules;
 mod score;

@@ -16,6 +16,7 @@ mod insert;
 mod journey;
 mod metrics;
 mod migrations;
+mod outcomes;
 mod patience;
 mod probe;
 mod rebuild;
@@ -39,6 +40,7 @@ pub use journey::{
 };
 pub use metrics::StoreMetrics;
 pub use migrations::{Applied, MigrationError};
+pub use outcomes::{OutcomeDays, OutcomeGroup, OutcomeQuery};
 pub use patience::Waiting;
 pub use probe::InsertGuarantee;
 pub use rebuild::{AccountExtent, Extent, Layout, Rebuild, StoredDay, ToldChange};

@@ -12,6 +12,7 @@ mod inserts;
 mod journey;
 mod migrations;
 mod numbers;
+mod outcomes;
 mod probe;
 mod queries;
 mod rebuild;

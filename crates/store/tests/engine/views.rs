@@ -72,6 +72,7 @@ async fn every_view_gives_one_row_per_key_after_doubled_inserts() {
     one_row_per_key(name, "ttv_cohorts", "(start_month, segment, plan)", 1).await;
     one_row_per_key(name, "alerts", "alert_id", 2).await;
     one_row_per_key(name, "deliveries", "(alert_id, destination, attempt)", 2).await;
+    one_row_per_key(name, "alert_outcomes", "episode_id", 1).await;
 }
 
 #[tokio::test]
@@ -175,7 +176,7 @@ async fn the_views_hide_what_is_not_for_users() {
              WHERE database = currentDatabase() AND name IN ('version', 'body', 'rank')
                AND table IN ('accounts', 'users', 'account_daily', 'account_metrics', 'account_metrics_latest',
                              'account_scores', 'account_scores_latest', 'account_milestones', 'stage_transitions',
-                             'alerts', 'deliveries')",
+                             'alerts', 'deliveries', 'alert_outcomes')",
         )
         .fetch_all()
         .await
