@@ -8,6 +8,8 @@ import { clock, moment, named, percent, said, signed, signedDecimal, t, whole } 
 const DAYS = ["7", "30", "60"];
 const ARMS = ["told", "held_out", "shadow", "nobody"];
 const MEASURES = ["recovered", "retained", "health_change"];
+/** Warnings under which no difference is called more than chance, whatever its interval. */
+const DOUBTS = ["few_accounts", "few_events", "missed"];
 const WIDTH = 150;
 const HEIGHT = 16;
 const EDGE = 5;
@@ -98,8 +100,9 @@ function ruleCard(rule) {
       body.append(groupRow(variant.variant, variant, `variant ${arm.arm}`, spans));
     }
   }
+  const isDoubtful = rule.warnings.some(({ code }) => DOUBTS.includes(code));
   for (const difference of rule.differences) {
-    body.append(differenceRow(difference, spans));
+    body.append(differenceRow(difference, spans, isDoubtful));
   }
   table.append(body);
   const frame = element("div", "outcome-frame", table);
@@ -159,19 +162,22 @@ function groupRow(name, group, classes, spans) {
   );
 }
 
-function differenceRow(difference, spans) {
+function differenceRow(difference, spans, isDoubtful) {
   const { variant, against } = difference;
   const one = variant ?? named("arm", "told");
   const other = against.variant ?? named("arm", against.arm);
   const head = element("th", "", t("outcome_less", { one, other }));
   head.scope = "row";
-  const points = (value) => t("outcome_points", { n: signed(value * 100) });
-  const cell = (estimate, span, say) => {
-    const figure = estimate ? say(estimate.value) : t("none");
+  const points = (value) => signed(value * 100);
+  const cell = (estimate, span, say, unit = "{n}") => {
+    const figure = estimate ? unit.replace("{n}", say(estimate.value)) : t("none");
     const made = measured(estimate, -span, span, figure, bounds(estimate, say));
-    const isClear = estimate && (estimate.low > 0 || estimate.high < 0);
-    made.append(element("span", "sub", estimate ? t(isClear ? "outcome_clear" : "outcome_unclear") : ""));
-    made.classList.toggle("clear", Boolean(isClear));
+    if (estimate) {
+      const leavesOutZero = estimate.low > 0 || estimate.high < 0;
+      const verdict = !leavesOutZero ? "unclear" : isDoubtful ? "doubtful" : "clear";
+      made.append(element("span", "sub", t(`outcome_${verdict}`)));
+      made.classList.toggle("clear", verdict === "clear");
+    }
     return made;
   };
   return element(
@@ -179,8 +185,8 @@ function differenceRow(difference, spans) {
     "difference",
     head,
     element("td"),
-    cell(difference.recovered, spans.difference, points),
-    cell(difference.retained, spans.difference, points),
+    cell(difference.recovered, spans.difference, points, t("outcome_points")),
+    cell(difference.retained, spans.difference, points, t("outcome_points")),
     cell(difference.health_change, spans.health, signedDecimal),
   );
 }

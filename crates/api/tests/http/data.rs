@@ -8,7 +8,7 @@ use crate::support::{Running, local, serve, store_at};
 
 /// 2026-03-01T00:00:00Z in milliseconds.
 pub const MARCH: i64 = 1_772_323_200_000;
-const DAY: i64 = 86_400_000;
+pub const DAY: i64 = 86_400_000;
 
 /// An id with everything that paths, queries and SQL give a meaning to.
 pub const AWKWARD: &str = "a/b c?d=e&f%20'\"見";
@@ -103,7 +103,7 @@ async fn fill(store: &Store) {
         .unwrap();
 }
 
-fn account(id: &str) -> AccountRow {
+pub fn account(id: &str) -> AccountRow {
     AccountRow {
         account_id: id.to_string(),
         version: 1,
@@ -181,7 +181,7 @@ fn metrics(account: &str) -> MetricsRow {
     }
 }
 
-fn scores(account: &str, evaluated_at: i64, health: f64) -> ScoresRow {
+pub fn scores(account: &str, evaluated_at: i64, health: f64) -> ScoresRow {
     ScoresRow {
         account_id: account.to_string(),
         evaluated_at,
@@ -251,7 +251,7 @@ fn event(account: &str, id: &str, offset: i64) -> EventRow {
     }
 }
 
-fn alert(account: &str, id: &str, offset: i64) -> AlertRow {
+pub fn alert(account: &str, id: &str, offset: i64) -> AlertRow {
     AlertRow {
         alert_id: id.to_string(),
         episode_id: "episode".to_string(),

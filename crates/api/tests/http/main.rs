@@ -9,6 +9,7 @@ mod documented;
 #[path = "../../../store/tests/engine/engine.rs"]
 mod engine;
 mod limits;
+mod outcome;
 mod page;
 mod readiness;
 mod receipts;

@@ -140,7 +140,7 @@ impl Warning {
         let (en, ja) = match self {
             Warning::NoHoldout => (
                 "Nobody is held out, so nothing here says whether telling helped: accounts are alarmed \
-                 about at their worst, and before and after alone proves nothing. Set `holdout`."
+                 about at their worst, and before and after alone proves nothing. Set a holdout for the rule."
                     .to_string(),
                 "対照群（holdout）がないため、通知に効果があったかは判断できません。アラートは状態が最も悪い時に\
                  出るので、前後の比較だけでは何の証明にもなりません。holdoutを設定してください。"
@@ -284,8 +284,8 @@ fn too_few(arms: &[&ArmOutcome], found: &mut Vec<Warning>) {
     for arm in arms {
         // Of held-out accounts all variants are compared with together.
         let variants = arm.variants.iter().filter(|group| group.arm == Arm::Told);
-        let named = variants.map(|group| (Some(group.variant.clone()), group));
-        for (variant, group) in [(None, &arm.whole)].into_iter().chain(named) {
+        let of_variants = variants.map(|group| (Some(group.variant.clone()), group));
+        for (variant, group) in [(None, &arm.whole)].into_iter().chain(of_variants) {
             too_few_of(group, variant, found);
         }
     }
