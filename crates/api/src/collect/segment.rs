@@ -93,7 +93,18 @@ impl<'a> Envelope<'a> {
         text_of(self.write_key?)
     }
 
-    pub(super) fn inherited(&self) -> Inherited<'a> {
+    /// Its messages, each with what it takes over.
+    pub(super) fn completed(
+        &self,
+        messages: Vec<&'a RawValue>,
+    ) -> impl ExactSizeIterator<Item = Cow<'a, str>> + use<'a> {
+        let inherited = self.inherited();
+        messages
+            .into_iter()
+            .map(move |message| completed(message.get(), None, inherited))
+    }
+
+    fn inherited(&self) -> Inherited<'a> {
         let context = self.context.map_or("", RawValue::get);
         let context: Context<'a> = serde_json::from_str(context).unwrap_or_default();
         let short = |value: &'a RawValue| {
@@ -105,6 +116,15 @@ impl<'a> Envelope<'a> {
             group_id: context.group_id.and_then(short),
         }
     }
+}
+
+/// The messages of the body of a batch, as they are decoded: each with what it takes over.
+///
+/// # Errors
+/// The body is no batch.
+pub fn batch_messages(body: &str) -> Result<Vec<Cow<'_, str>>, Rejection> {
+    let (envelope, messages) = Envelope::read(body)?;
+    Ok(envelope.completed(messages).collect())
 }
 
 fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
