@@ -27,10 +27,11 @@ async fn python_script(name: &str) -> Program {
 }
 
 async fn node_script(name: &str) -> Program {
-    let folder = tokio::task::spawn_blocking(|| node_modules("http", &scripts()).unwrap());
-    let folder = folder.await.unwrap();
-    std::fs::copy(scripts().join(name), folder.join(name)).unwrap();
-    vec![PathBuf::from("node"), folder.join(name)]
+    let installed = tokio::task::spawn_blocking(|| node_modules("http", &scripts()).unwrap());
+    let modules = installed.await.unwrap().join("node_modules");
+    // Scripts find their packages there, wherever they lie themselves.
+    let modules = format!("NODE_PATH={}", modules.display());
+    vec!["env".into(), modules.into(), "node".into(), scripts().join(name)]
 }
 
 /// Sends so many, and gives the ids that the SDK says it sent.
