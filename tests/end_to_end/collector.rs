@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests::{Place, python, root, wait_for};
 
 /// What `mimamori keys` prints, as JSON.
-pub(crate) async fn keys(place: &Place, arguments: &[&str]) -> anyhow::Result<Value> {
+async fn keys(place: &Place, arguments: &[&str]) -> anyhow::Result<Value> {
     let mut command = place.command("keys");
     command.args(arguments);
     command.args([
@@ -26,7 +26,7 @@ pub(crate) async fn keys(place: &Place, arguments: &[&str]) -> anyhow::Result<Va
 }
 
 /// The status that the collector answers to an event.
-pub(crate) async fn post(place: &Place, key: Option<&str>, body: &Value) -> anyhow::Result<u16> {
+async fn post(place: &Place, key: Option<&str>, body: &Value) -> anyhow::Result<u16> {
     let url = format!("http://127.0.0.1:{}/v1/events", place.api);
     let mut request = reqwest::Client::new().post(url).body(body.to_string());
     if let Some(key) = key {
@@ -35,7 +35,7 @@ pub(crate) async fn post(place: &Place, key: Option<&str>, body: &Value) -> anyh
     Ok(request.send().await?.status().as_u16())
 }
 
-pub(crate) fn login(id: &str) -> Value {
+fn login(id: &str) -> Value {
     let at = "2026-11-01T00:00:00Z";
     json!({"event_id": id, "account_id": "curl", "user_id": "u", "type": "login", "occurred_at": at})
 }
