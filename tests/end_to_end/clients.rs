@@ -1,13 +1,12 @@
 //! Other people's Kafka clients against the embedded log, as product apps would use them: that they
-//! can produce and consume, and that the events they send arrive. The Java
-//! client is checked by hand: `tests/clients/kafka/README.md`.
+//! can produce and consume, and that the events they send arrive. That Java's client consumes is checked
+//! by hand: `tests/clients/kafka/README.md`.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tests::{Place, free_ports, python, root, wait_for};
+use tests::{Place, free_ports, node_modules, python, root, wait_for};
 use tokio::process::Command;
 
 /// The exit code of `deploy/local/kafka` where Apache Kafka cannot be fetched.
@@ -26,24 +25,11 @@ async fn passes(what: &str, mut command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder under target/ in which npm has installed what the script needs.
-async fn node_modules(scripts: &Path, name: &str) -> anyhow::Result<std::path::PathBuf> {
-    let folder = root().join("target").join(name);
-    std::fs::create_dir_all(&folder)?;
-    std::fs::copy(scripts.join("package.json"), folder.join("package.json"))?;
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix"])
-        .arg(&folder)
-        .current_dir(&folder);
-    passes("npm install (install Node.js with npm)", npm).await?;
-    Ok(folder.join("node_modules"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_other_languages_produce_and_consume() -> anyhow::Result<()> {
     let scripts = root().join("tests/clients/kafka");
     let python = python("kafka", &scripts.join("requirements.txt"))?;
-    let modules = node_modules(&scripts, "node-kafka").await?;
+    let modules = node_modules("kafka", &scripts)?.join("node_modules");
     let place = Place::new("")?;
     let _up = place.up().await?;
     let bootstrap = format!("127.0.0.1:{}", place.kafka);
@@ -76,7 +62,7 @@ async fn printed(what: &str, mut command: Command) -> anyhow::Result<String> {
 async fn events_of_every_client_codec_partitioner_and_format_count_once() -> anyhow::Result<()> {
     let scripts = root().join("tests/clients/events");
     let python = python("events", &scripts.join("requirements.txt"))?;
-    let modules = node_modules(&scripts, "node-events").await?;
+    let modules = node_modules("events", &scripts)?.join("node_modules");
     let place = Place::new("")?;
     let _up = place.up().await?;
     let bootstrap = format!("127.0.0.1:{}", place.kafka);

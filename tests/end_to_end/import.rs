@@ -10,6 +10,8 @@ use serde_json::Value;
 use tests::{Place, wait_for};
 use tokio::process::Command;
 
+use crate::collector::made_key;
+
 const LONG: Duration = Duration::from_secs(120);
 const NATIVE: usize = 12_000;
 const SEGMENT: usize = 2_000;
@@ -261,6 +263,85 @@ async fn exchange(
     peer.write_all(response.as_bytes()).await?;
     peer.shutdown().await?;
     Ok((head, lines))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_http_an_import_that_is_killed_goes_on_and_every_event_is_there_once() -> anyhow::Result<()> {
+    const BAD_LINE: usize = 11_700;
+    let place = Place::new("[collector]\nkey_refresh_ms = 100\n")?;
+    let mut lines: Vec<String> = (0..NATIVE).map(native).collect();
+    // Lines are numbered from 1; this one is far behind where the first import is killed.
+    lines.insert(BAD_LINE - 1, native(0).replace("\"feature\"", "\"dance\""));
+    lines.extend((0..SEGMENT).map(segment));
+    let text = lines.join("\n") + "\n";
+    std::fs::write(place.path("events.zst"), zstd::encode_all(text.as_bytes(), 3)?)?;
+    let _up = place.up().await?;
+    let key = made_key(&place, "backfill", "server").await?;
+    std::fs::write(place.path("key"), &key)?;
+    let import = |further: &[&str]| {
+        let mut command = place.command("import");
+        command.args([
+            "events.zst",
+            "--via",
+            "http",
+            "--key",
+            "file:key",
+            "--format",
+            "json",
+            "--url",
+        ]);
+        command
+            .arg(format!("http://127.0.0.1:{}", place.api))
+            .args(further);
+        command
+    };
+
+    let mut first = import(&["--rate", "3000"]);
+    let mut first = first.stdout(std::process::Stdio::null()).spawn()?;
+    let note = place.path("events.zst.mimamori-import");
+    wait_for("a note of more than 2000 lines", LONG, || async {
+        Ok(noted_lines(&note).filter(|lines| *lines > 2_000))
+    })
+    .await?;
+    first.kill().await?;
+    let noted = noted_lines(&note).context("the note outlives the kill")?;
+    ensure!(
+        noted < BAD_LINE as u64,
+        "it was killed midway, not at the end: {noted}"
+    );
+
+    let second = import(&[]).output().await?;
+    assert_eq!(
+        second.status.code(),
+        Some(1),
+        "a line was not taken: {}",
+        told(&second)
+    );
+    let second: Value = serde_json::from_slice(&second.stdout)?;
+    let file = &second["files"][0];
+    assert_eq!(
+        (&file["from_line"], &second["complete"]),
+        (&noted.into(), &true.into())
+    );
+    assert_eq!(file["sent"], lines.len() as u64 - noted);
+    let refused = file["refused"].as_array().context("a list")?;
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["line"], BAD_LINE);
+    let problem = refused[0]["problem"].as_str().context("a text")?;
+    assert!(problem.starts_with("invalid_type: type"), "{problem}");
+
+    let expected = (NATIVE + SEGMENT) as i64;
+    wait_for("every event in ClickHouse", LONG, || async {
+        let found = place
+            .count("SELECT uniqExact(account_id, event_id) FROM events")
+            .await?;
+        Ok((found >= expected).then_some(()))
+    })
+    .await?;
+    let labelled = "SELECT count() FROM events WHERE source = 'backfill'";
+    assert_eq!(place.count("SELECT count() FROM events").await?, expected);
+    assert_eq!(place.count(labelled).await?, expected);
+    Ok(())
 }
 
 #[tokio::test]

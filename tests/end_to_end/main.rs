@@ -1,6 +1,7 @@
 //! The whole chain, by the real command: events from Kafka become scores in ClickHouse and a signed
 //! webhook, and nothing is lost or doubled when it is killed.
 
+mod browser;
 mod clients;
 mod collector;
 mod faults;
@@ -9,3 +10,4 @@ mod life;
 mod rebuild;
 mod rejected;
 mod servers;
+mod snippets;

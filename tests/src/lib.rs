@@ -1,6 +1,9 @@
 //! Helpers of the end-to-end tests: the real command as a child process, and questions to what it
 //! serves. Nothing waits by sleeping for a while: each wait looks for a thing and has a deadline.
 
+mod fetched;
+mod snippets;
+
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -13,6 +16,9 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
+
+pub use fetched::{browser, node_modules, python, tool};
+pub use snippets::{Snippet, snippets};
 
 /// The pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -210,49 +216,6 @@ impl Place {
         ensure!(status.is_success(), "{path} answered {status}: {text}");
         Ok(serde_json::from_str(&text)?)
     }
-}
-
-/// The Python of a virtual environment under the target folder with these requirements; made when
-/// it is missing or they changed.
-///
-/// # Errors
-/// Says what to install.
-pub fn python(name: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
-    let venv = root().join("target").join(format!("venv-{name}"));
-    let python = venv.join("bin/python");
-    let wanted = std::fs::read_to_string(requirements)?;
-    let stamp = venv.join("requirements.txt");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    let run = |program: &Path, arguments: &[&std::ffi::OsStr]| -> anyhow::Result<()> {
-        let status = std::process::Command::new(program).args(arguments).status();
-        let status = status
-            .with_context(|| format!("cannot run {}: install Python 3 with venv", program.display()))?;
-        ensure!(
-            status.success(),
-            "{} ended with {status}: install Python 3 with venv and pip",
-            program.display()
-        );
-        Ok(())
-    };
-    run(
-        Path::new("python3"),
-        &["-m".as_ref(), "venv".as_ref(), venv.as_os_str()],
-    )?;
-    run(
-        &python,
-        &[
-            "-m".as_ref(),
-            "pip".as_ref(),
-            "install".as_ref(),
-            "-q".as_ref(),
-            "-r".as_ref(),
-            requirements.as_os_str(),
-        ],
-    )?;
-    std::fs::write(stamp, wanted)?;
-    Ok(python)
 }
 
 /// A webhook receiver in another language that checks each signature with the `standardwebhooks`

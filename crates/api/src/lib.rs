@@ -30,7 +30,7 @@ mod server;
 mod times;
 mod words;
 
-pub use collect::{Collection, CollectorConfig, NewWriteKey, WriteKeyKind};
+pub use collect::{Collection, CollectorConfig, NewWriteKey, WriteKeyKind, batch_messages};
 pub use config::{ApiKey, Config};
 pub use readiness::Readiness;
 pub use server::{Error, Server, run};

@@ -77,12 +77,13 @@ fn answer_of(decoder: &Decoder, payload: &[u8], headers: &[(&str, &[u8])]) -> Re
 }
 
 /// The reason and the field at fault, without what the client sent.
-fn kind_of(rejection: &Rejection) -> String {
+pub(crate) fn kind_of(rejection: &Rejection) -> String {
     let field = rejection.detail.split([' ', '"']).next().unwrap_or_default();
     format!("{} {field}", rejection.reason)
 }
 
-fn check_rejection(rejection: &Rejection) {
+/// What holds of every rejection.
+pub(crate) fn check_rejection(rejection: &Rejection) {
     let detail = &rejection.detail;
     assert!(!detail.is_empty());
     assert!(detail.len() <= LONGEST_DETAIL, "{} bytes: {detail}", detail.len());

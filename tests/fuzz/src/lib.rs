@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod clickhouse;
+pub mod collector;
 pub mod configuration;
 pub mod decode;
 pub mod http;
@@ -88,6 +89,28 @@ pub const TARGETS: &[Target] = &[
         dictionary: "event",
         most_memory: 4 * MIB,
         must_reach: &["accepted login", "accepted feature"],
+    },
+    Target {
+        name: "segment_batch",
+        run: collector::segment_batch,
+        seeds: Vec::new,
+        dictionary: "collector",
+        most_memory: 8 * MIB,
+        must_reach: &["accepted feature", "accepted user", "accepted account"],
+    },
+    Target {
+        name: "collector_request",
+        run: collector::collector_request,
+        seeds: Vec::new,
+        dictionary: "collector",
+        most_memory: 64 * MIB,
+        must_reach: &[
+            "200 accepted some ",
+            "200 accepted some not_json",
+            "400 accepted none not_json",
+            "413 body-too-large",
+            "415 unknown-encoding",
+        ],
     },
     Target {
         name: "event_record",

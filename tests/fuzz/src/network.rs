@@ -57,15 +57,25 @@ impl Client {
         Some(bytes)
     }
 
+    /// All that comes until the server hangs up, which it must within `patience`.
+    pub(crate) fn read_to_end(mut self, patience: Duration) -> Vec<u8> {
+        self.0.set_read_timeout(Some(patience)).expect("is no zero");
+        self.rest()
+    }
+
     /// Hangs up and reads to the end, for which the server may not take long.
     pub(crate) fn hang_up(mut self) -> Vec<u8> {
         // The server may have hung up before.
         let _ = self.0.shutdown(Shutdown::Write);
         self.0.set_read_timeout(Some(DEADLINE)).expect("is no zero");
+        self.rest()
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match (&mut self.0).take(LONGEST_ANSWER).read_to_end(&mut rest) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                panic!("the server does not let go of a client that hung up")
+                panic!("the server does not let go of a client")
             }
             _ => rest,
         }

@@ -48,8 +48,8 @@ macro_rules! bounded_runs {
 }
 
 bounded_runs! {
-    native segment cloudevents event_record alert_record account_state account_life configuration rules
-    http kafka_request kafka_records clickhouse_request
+    native segment cloudevents segment_batch collector_request event_record alert_record account_state
+    account_life configuration rules http kafka_request kafka_records clickhouse_request
 }
 
 #[test]

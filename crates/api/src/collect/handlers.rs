@@ -40,11 +40,16 @@ type Shared = State<Arc<Collector>>;
 pub(super) fn routes() -> Router<Arc<Collector>> {
     let mut router = Router::new()
         .route("/v1/events", post(events).options(preflight))
-        .route("/v1/batch", post(batch).options(preflight))
         .route("/v1/import", post(import).options(preflight));
+    for path in ["/v1/batch", "/v1/b"] {
+        router = router.route(path, post(batch).options(preflight));
+    }
+    // Segment's browser SDK sends to the first letter of a call.
     for call in CALLS {
-        let single = move |shared: Shared, request: Request| single(shared, request, call);
-        router = router.route(&format!("/v1/{call}"), post(single).options(preflight));
+        for path in [call, &call[..1]] {
+            let single = move |shared: Shared, request: Request| single(shared, request, call);
+            router = router.route(&format!("/v1/{path}"), post(single).options(preflight));
+        }
     }
     router.method_not_allowed_fallback(wrong_method)
 }
@@ -229,11 +234,7 @@ async fn take_batch(
         Ok(read) => read,
         Err(rejection) => return reject_whole(collector, writer, &whole.bytes, rejection).await,
     };
-    let inherited = envelope.inherited();
-    let completed = messages
-        .into_iter()
-        .map(|message| segment::completed(message.get(), None, inherited));
-    take_all(collector, writer, completed, &[], received_at).await
+    take_all(collector, writer, envelope.completed(messages), &[], received_at).await
 }
 
 async fn take_events(

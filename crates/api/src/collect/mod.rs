@@ -47,6 +47,7 @@ use tracing::{info, warn};
 
 pub use config::CollectorConfig;
 pub(crate) use outcome::Outcome;
+pub use segment::batch_messages;
 pub use write_keys::{NewWriteKey, WriteKeyKind};
 
 use budget::Budget;

@@ -57,6 +57,14 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// Reads the fields of an object. An array is none: serde would take its items for the fields, in their order.
+fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    if text.trim_start().starts_with('[') {
+        return Err(serde::de::Error::custom("an array in place of an object"));
+    }
+    serde_json::from_str(text)
+}
+
 /// What the messages of a batch take over from it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Inherited<'a> {
@@ -71,7 +79,7 @@ impl<'a> Envelope<'a> {
             reason: Reason::NotJson,
             detail: format!("the body is not one JSON object with batch: {error}"),
         };
-        let envelope: Envelope<'a> = serde_json::from_str(text).map_err(refused)?;
+        let envelope: Envelope<'a> = fields(text).map_err(refused)?;
         let Some(batch) = envelope.batch else {
             let detail = "batch is missing: give the messages as an array".to_owned();
             return Err(Rejection {
@@ -93,9 +101,20 @@ impl<'a> Envelope<'a> {
         text_of(self.write_key?)
     }
 
-    pub(super) fn inherited(&self) -> Inherited<'a> {
+    /// Its messages, each with what it takes over.
+    pub(super) fn completed(
+        &self,
+        messages: Vec<&'a RawValue>,
+    ) -> impl ExactSizeIterator<Item = Cow<'a, str>> + use<'a> {
+        let inherited = self.inherited();
+        messages
+            .into_iter()
+            .map(move |message| completed(message.get(), None, inherited))
+    }
+
+    fn inherited(&self) -> Inherited<'a> {
         let context = self.context.map_or("", RawValue::get);
-        let context: Context<'a> = serde_json::from_str(context).unwrap_or_default();
+        let context: Context<'a> = fields(context).unwrap_or_default();
         let short = |value: &'a RawValue| {
             let text = value.get();
             (text != "null" && text.len() <= MAX_INHERITED_BYTES).then_some(text)
@@ -105,6 +124,15 @@ impl<'a> Envelope<'a> {
             group_id: context.group_id.and_then(short),
         }
     }
+}
+
+/// The messages of the body of a batch, as they are decoded: each with what it takes over.
+///
+/// # Errors
+/// The body is no batch.
+pub fn batch_messages(body: &str) -> Result<Vec<Cow<'_, str>>, Rejection> {
+    let (envelope, messages) = Envelope::read(body)?;
+    Ok(envelope.completed(messages).collect())
 }
 
 fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
@@ -117,7 +145,7 @@ fn text_of(value: &RawValue) -> Option<Cow<'_, str>> {
 
 /// The write key that a single message holds.
 pub(super) fn write_key(message: &str) -> Option<Cow<'_, str>> {
-    let message: Message<'_> = serde_json::from_str(message).ok()?;
+    let message: Message<'_> = fields(message).ok()?;
     text_of(message.write_key?)
 }
 
@@ -126,32 +154,29 @@ pub(super) fn write_key(message: &str) -> Option<Cow<'_, str>> {
 /// says a thing twice, stays as it is, for the decoder to refuse.
 pub(super) fn completed<'m>(message: &'m str, call: Option<&str>, inherited: Inherited<'_>) -> Cow<'m, str> {
     let text = message.trim_matches([' ', '\t', '\r', '\n']);
-    let Ok(fields) = serde_json::from_str::<Message<'_>>(text) else {
+    let Ok(own) = fields::<Message<'_>>(text) else {
         return Cow::Borrowed(message);
     };
-    if !text.starts_with('{') {
-        return Cow::Borrowed(message);
-    }
     let mut edits: Vec<(Range<usize>, String)> = Vec::new();
     let mut added = String::new();
     if let Some(call) = call {
         let call = format!("\"{call}\"");
-        match fields.call {
+        match own.call {
             None => added.push_str(&format!("\"type\":{call},")),
             Some(given) if given.get() != call => edits.push((place(text, given), call)),
             Some(_) => {}
         }
     }
-    if let (None, Some(sent_at)) = (fields.sent_at, inherited.sent_at) {
+    if let (None, Some(sent_at)) = (own.sent_at, inherited.sent_at) {
         added.push_str(&format!("\"sentAt\":{sent_at},"));
     }
     if let Some(group_id) = inherited.group_id {
-        match fields.context {
+        match own.context {
             None => added.push_str(&format!("\"context\":{{\"groupId\":{group_id}}},")),
             Some(given) => edits.extend(group_into(text, given, group_id)),
         }
     }
-    if let Some(given) = fields.write_key {
+    if let Some(given) = own.write_key {
         edits.push((place(text, given), "null".to_owned()));
     }
     if !added.is_empty() {
@@ -183,11 +208,8 @@ fn group_into(text: &str, context: &RawValue, group_id: &str) -> Option<(Range<u
     if own == "null" {
         return Some((at, format!("{{\"groupId\":{group_id}}}")));
     }
-    let fields: Context<'_> = serde_json::from_str(own).ok()?;
-    if !own.starts_with('{') {
-        return None;
-    }
-    match fields.group_id {
+    let named: Context<'_> = fields(own).ok()?;
+    match named.group_id {
         Some(given) if given.get() == "null" => Some((place(text, given), group_id.to_owned())),
         Some(_) => None,
         None => {
@@ -293,10 +315,22 @@ mod tests {
             ("{}", Reason::MissingField),
             (r#"{"batch":{}}"#, Reason::InvalidType),
             (r#"{"batch":null}"#, Reason::InvalidType),
+            ("[[{}]]", Reason::NotJson),
             (r#"{"batch":[],"batch":[]}"#, Reason::NotJson),
         ] {
             assert_eq!(Envelope::read(body).err().unwrap().reason, reason, "{body}");
         }
+    }
+
+    #[test]
+    fn a_list_is_no_context() {
+        let batch = r#"{"batch":[],"context":["acme"]}"#;
+        assert_eq!(completed_json("{\"a\":1}", None, batch), json!({"a": 1}));
+        let batch = r#"{"batch":[],"context":{"groupId":"acme"}}"#;
+        assert_eq!(
+            completed_json(r#"{"context":["own"]}"#, None, batch),
+            json!({"context": ["own"]})
+        );
     }
 
     #[test]

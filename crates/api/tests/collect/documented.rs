@@ -7,6 +7,17 @@ use serde_json::{Value, json};
 
 use crate::support::{bed, login, read};
 
+/// Whether a path takes events, or is another name of one that does.
+fn documents_a_post(document: &Value, route: &Value) -> bool {
+    let named = route["$ref"]
+        .as_str()
+        .map(|place| document.pointer(place.trim_start_matches('#')));
+    match named {
+        Some(other) => other.expect("the other name is there").get("post").is_some(),
+        None => route.get("post").is_some(),
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_documented_route_takes_events_and_answers_in_the_documented_shape() {
     let bed = bed().await;
@@ -20,11 +31,12 @@ async fn every_documented_route_takes_events_and_answers_in_the_documented_shape
         .as_object()
         .unwrap()
         .iter()
-        .filter(|(_, route)| route.get("post").is_some())
+        .filter(|(_, route)| documents_a_post(&document, route))
         .map(|(path, _)| path.as_str())
         .collect();
     let expected = [
-        "alias", "batch", "events", "group", "identify", "import", "page", "screen", "track",
+        "a", "alias", "b", "batch", "events", "g", "group", "i", "identify", "import", "p", "page", "s",
+        "screen", "t", "track",
     ];
     assert_eq!(
         routes,

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use api::{CollectorConfig, Config};
 use serde_json::{Value, json};
+use stream::topics;
 
-use crate::support::{bed, login, now_ms, read};
+use crate::support::{bed, bed_with, login, now_ms, quick, read};
+
+#[path = "../../../event/tests/malformed/table.rs"]
+mod table;
 
 /// A sound event with these members in place of its own; null takes one out.
 fn native(changes: Value) -> String {
@@ -181,5 +186,76 @@ async fn every_malformed_event_gets_its_reason_and_is_kept_as_it_came() {
     for (reason, line) in &cases {
         let times = kept.get(&((*reason).to_owned(), line.clone()));
         assert_eq!(times, Some(&1), "{reason}: {line:.200}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_decoders_refuse_is_refused_and_kept_byte_for_byte_over_http() {
+    let collector = CollectorConfig {
+        max_listed_errors: 1_000,
+        ..quick()
+    };
+    let bed = bed_with(collector, Config::default()).await;
+    let table = table::table(now_ms());
+    // What is a line is sent as one; CloudEvents with their headers, each by itself.
+    let is_line = |case: &&table::Malformed| {
+        case.headers.is_empty() && !case.payload.contains(&b'\n') && !case.payload.trim_ascii().is_empty()
+    };
+    let (lines, others): (Vec<_>, Vec<_>) = table.iter().partition(is_line);
+    assert!(lines.len() >= 60, "{}", lines.len());
+    let body: Vec<u8> = lines
+        .iter()
+        .flat_map(|case| [&case.payload[..], b"\n"].concat())
+        .collect();
+    let request = bed
+        .post("/v1/events")
+        .header("content-type", "application/x-ndjson");
+    let (_, answer) = read(request.body(body).send().await.unwrap()).await;
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), lines.len(), "{answer}");
+    for ((case, error), line) in lines.iter().zip(errors).zip(0..) {
+        assert_eq!(error["index"], line, "{}", case.what);
+        assert_eq!(error["reason"], case.reason, "{}: {error}", case.what);
+    }
+    for case in &others {
+        let mut request = bed.post("/v1/events");
+        for (name, value) in &case.headers {
+            request = request.header(name.replace('_', "-"), value.as_slice());
+        }
+        let answer = request.body(case.payload.clone()).send().await.unwrap();
+        let (status, answer) = read(answer).await;
+        assert_eq!(status, 400, "{}: {answer}", case.what);
+        assert_eq!(
+            answer["errors"][0]["reason"], case.reason,
+            "{}: {answer}",
+            case.what
+        );
+    }
+
+    let mut kept = Vec::new();
+    for record in bed.records(topics::REJECTED).await {
+        let header = |name: &str| record.headers.iter().find(|(header, _)| header == name);
+        let text = |name| header(name).map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+        assert_eq!(text("source").as_deref(), Some("http"));
+        kept.push((text("reason").unwrap(), text("original_bytes"), record));
+    }
+    assert_eq!(kept.len(), table.len(), "each comes once");
+    for case in &table {
+        let found = kept.iter().position(|(reason, original_bytes, record)| {
+            let is_whole = original_bytes.is_none() && record.payload == case.payload;
+            // Of a line that is far too long it is the beginning.
+            let is_beginning = *original_bytes == Some(case.payload.len().to_string())
+                && case.payload.starts_with(&record.payload);
+            let came_with =
+                |(name, _): &&(String, Vec<u8>)| name.starts_with("original.") && name != "original.source";
+            let has_headers = record.headers.iter().filter(came_with).count() == case.headers.len()
+                && case.headers.iter().all(|(name, value)| {
+                    let name = format!("original.{}", name.replace('_', "-"));
+                    record.headers.contains(&(name, value.clone()))
+                });
+            reason == case.reason && (is_whole || is_beginning) && has_headers
+        });
+        let found = found.unwrap_or_else(|| panic!("{} is not kept as it came", case.what));
+        kept.swap_remove(found);
     }
 }

@@ -8,43 +8,30 @@ use std::time::Duration;
 
 use api::{CollectorConfig, Config, WriteKeyKind};
 use embedded::kafka::{Fault, On};
-use tests::{python, root};
+use tests::{node_modules, python, root};
 use tokio::process::Command;
-use tokio::sync::Mutex;
 
 use crate::support::{Bed, bed_with, quick};
 
 /// What an SDK is started with before its arguments.
 type Program = Vec<PathBuf>;
 
-/// One installs what is missing, the others wait.
-static INSTALLING: Mutex<()> = Mutex::const_new(());
-
 fn scripts() -> PathBuf {
     root().join("tests/clients/http")
 }
 
 async fn python_script(name: &str) -> Program {
-    let _installing = INSTALLING.lock().await;
     let requirements = scripts().join("requirements.txt");
     let python = tokio::task::spawn_blocking(move || python("http", &requirements).unwrap());
     vec![python.await.unwrap(), scripts().join(name)]
 }
 
 async fn node_script(name: &str) -> Program {
-    let _installing = INSTALLING.lock().await;
-    let folder = root().join("target/node-http");
-    std::fs::create_dir_all(&folder).unwrap();
-    for file in ["package.json", name] {
-        std::fs::copy(scripts().join(file), folder.join(file)).unwrap();
-    }
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--prefix"]);
-    let installed = npm.arg(&folder).current_dir(&folder).output().await;
-    let installed = installed.expect("npm runs: install Node.js with npm");
-    let told = String::from_utf8_lossy(&installed.stderr);
-    assert!(installed.status.success(), "npm install: {told}");
-    vec![PathBuf::from("node"), folder.join(name)]
+    let installed = tokio::task::spawn_blocking(|| node_modules("http", &scripts()).unwrap());
+    let modules = installed.await.unwrap().join("node_modules");
+    // Scripts find their packages there, wherever they lie themselves.
+    let modules = format!("NODE_PATH={}", modules.display());
+    vec!["env".into(), modules.into(), "node".into(), scripts().join(name)]
 }
 
 /// Sends so many, and gives the ids that the SDK says it sent.
