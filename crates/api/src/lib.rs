@@ -30,6 +30,8 @@ mod server;
 mod times;
 mod words;
 
+#[doc(hidden)]
+pub use collect::Sink;
 pub use collect::{Collection, CollectorConfig, NewWriteKey, WriteKeyKind, batch_messages};
 pub use config::{ApiKey, Config};
 pub use readiness::Readiness;

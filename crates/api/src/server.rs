@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 use verify::{Definition, Verifier};
 
-use crate::collect::{Collection, Collector};
+use crate::collect::{Collection, Collector, Sink};
 use crate::config::Config;
 use crate::keys::ApiKeys;
 use crate::observe::HttpMetrics;
@@ -84,6 +84,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     collection: Option<Collection>,
+    trial: Option<Sink>,
 }
 
 impl Server {
@@ -122,6 +123,7 @@ impl Server {
             listener,
             address,
             collection: None,
+            trial: None,
         })
     }
 
@@ -129,6 +131,14 @@ impl Server {
     pub fn collecting(mut self, collection: Collection) -> Server {
         self.collection = collection.config.enabled.then_some(collection);
         self
+    }
+
+    /// For benches: as [`collecting`](Self::collecting), while ClickHouse is away and no write key was
+    /// ever made.
+    #[doc(hidden)]
+    pub fn collecting_on_trial(mut self, collection: Collection, sink: Sink) -> Server {
+        self.trial = Some(sink);
+        self.collecting(collection)
     }
 
     /// The address taken; its port is the system's choice when the configuration said 0.
@@ -168,7 +178,11 @@ impl Server {
         let mut _collecting = None;
         if let Some(collection) = self.collection {
             let may_be_open = self.keys.is_empty() && self.address.ip().is_loopback();
-            let made = Collector::new(&collection, may_be_open, &registry)?;
+            let sink = self.trial.unwrap_or(Sink::Broker);
+            let made = Collector::new(&collection, sink, may_be_open, &registry)?;
+            if let Some(sink) = self.trial {
+                made.begin_trial(sink);
+            }
             readiness = made.readiness(readiness);
             _collecting = Some(made.work(store.clone(), collection.topics));
             collector = Some(made);

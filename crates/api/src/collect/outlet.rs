@@ -1,11 +1,15 @@
 //! What becomes of an item: an accepted event, or the rejected original with its reason, on its way to
 //! the broker.
 
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use event::{Event, Rejection, wire};
 use stream::{Delivery, Error, KafkaConfig, Producer, topics};
 use tracing::warn;
+
+use super::Sink;
 
 /// What is kept of an original that is too large to be an event.
 const KEPT_BYTES: usize = 256 * 1024;
@@ -27,12 +31,43 @@ pub(super) struct Item<'a> {
 /// Sends to the broker. A producer that is broken for good is replaced.
 pub(super) struct Outlet {
     kafka: KafkaConfig,
-    producer: Mutex<Producer>,
+    /// `None`: everything is acknowledged at once and kept nowhere.
+    producer: Option<Mutex<Producer>>,
+}
+
+/// Resolves when a record is acknowledged, or has failed.
+pub(super) enum Acknowledgement {
+    Broker(Delivery),
+    AtOnce,
+}
+
+impl Acknowledgement {
+    /// What became of the record, if that is known by now.
+    pub(super) fn given(&mut self) -> Option<Result<(), Error>> {
+        match Pin::new(self).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl Future for Acknowledgement {
+    type Output = Result<(), Error>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Acknowledgement::Broker(delivery) => Pin::new(delivery).poll(task).map_ok(drop),
+            Acknowledgement::AtOnce => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 impl Outlet {
-    pub(super) fn new(kafka: KafkaConfig) -> Result<Outlet, Error> {
-        let producer = Mutex::new(Producer::new(&kafka)?);
+    pub(super) fn new(kafka: KafkaConfig, sink: Sink) -> Result<Outlet, Error> {
+        let producer = match sink {
+            Sink::Broker => Some(Mutex::new(Producer::new(&kafka)?)),
+            Sink::Nowhere => None,
+        };
         Ok(Outlet { kafka, producer })
     }
 
@@ -40,29 +75,36 @@ impl Outlet {
         &self.kafka
     }
 
-    fn producer(&self) -> Producer {
-        self.producer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     /// Looks at an error: after one that ends the producer there is a new one.
     pub(super) fn note(&self, error: &Error) {
-        if let Error::ProducerFatal { .. } = error {
+        if let (Error::ProducerFatal { .. }, Some(producer)) = (error, &self.producer) {
             warn!(%error, "making a new producer");
             match Producer::new(&self.kafka) {
-                Ok(new) => *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = new,
+                Ok(new) => *producer.lock().unwrap_or_else(PoisonError::into_inner) = new,
                 Err(error) => warn!(%error, "cannot make a new producer"),
             }
         }
     }
 
-    pub(super) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Delivery, Error> {
+    fn send(
+        &self,
+        topic: &str,
+        key: Option<&[u8]>,
+        payload: &[u8],
+        headers: &[(&str, &[u8])],
+    ) -> Result<Acknowledgement, Error> {
+        let Some(producer) = &self.producer else {
+            return Ok(Acknowledgement::AtOnce);
+        };
+        let producer = producer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let delivery = producer.send(topic, key, payload, headers)?;
+        Ok(Acknowledgement::Broker(delivery))
+    }
+
+    pub(super) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Acknowledgement, Error> {
         encoded.clear();
         wire::encode(event, encoded);
-        let key = event.account_id.as_bytes();
-        self.producer().send(topics::EVENTS, Some(key), encoded, &[])
+        self.send(topics::EVENTS, Some(event.account_id.as_bytes()), encoded, &[])
     }
 
     /// Sends what may be kept of an item, nothing when none of it may.
@@ -72,7 +114,7 @@ impl Outlet {
         kept: Option<&[u8]>,
         rejection: &Rejection,
         source: &str,
-    ) -> Result<Delivery, Error> {
+    ) -> Result<Acknowledgement, Error> {
         let mut headers: Vec<(&str, &[u8])> = vec![
             ("reason", rejection.reason.as_str().as_bytes()),
             ("detail", rejection.detail.as_bytes()),
@@ -101,6 +143,6 @@ impl Outlet {
         if !is_whole {
             headers.push(("original_bytes", length.as_bytes()));
         }
-        self.producer().send(topics::REJECTED, None, kept, &headers)
+        self.send(topics::REJECTED, None, kept, &headers)
     }
 }

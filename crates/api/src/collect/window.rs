@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use event::{Reason, Rejection, Taken, Violations};
-use stream::{Delivery, Error};
+use stream::Error;
 use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::budget::Place;
 use super::meter::Exceeded;
+use super::metrics::SourceMetrics;
 use super::outcome::Outcome;
-use super::outlet::Item;
+use super::outlet::{Acknowledgement, Item};
 use super::refusal::Refusal;
 use super::write_keys::Writer;
 use super::{Became, Collector};
@@ -23,7 +24,7 @@ const RECORD_OVERHEAD: usize = 512;
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 struct Sent {
-    delivery: Delivery,
+    acknowledgement: Acknowledgement,
     became: Became,
     index: u64,
     since: Instant,
@@ -33,6 +34,7 @@ struct Sent {
 pub(super) struct Window<'c> {
     collector: &'c Collector,
     writer: Writer,
+    metrics: SourceMetrics,
     /// A stream waits for room; what has come whole is refused, to be sent again.
     is_patient: bool,
     sent: VecDeque<Sent>,
@@ -46,6 +48,7 @@ impl<'c> Window<'c> {
     pub(super) fn new(collector: &'c Collector, writer: Writer, is_patient: bool) -> Window<'c> {
         Window {
             collector,
+            metrics: collector.metrics.of(writer.source.clone()),
             writer,
             is_patient,
             sent: VecDeque::new(),
@@ -64,6 +67,8 @@ impl<'c> Window<'c> {
 
     /// Decodes an item and sends it where it belongs.
     pub(super) async fn take(&mut self, index: u64, item: Item<'_>, received_at: i64) -> Result<(), Refusal> {
+        // A large batch must not keep single events waiting for its thread.
+        tokio::task::coop::consume_budget().await;
         let collector = self.collector;
         let taken = match item.cut_from {
             None => collector
@@ -90,7 +95,7 @@ impl<'c> Window<'c> {
         // An event is encoded in fewer bytes than it had as JSON, and some for what the server adds.
         let place = self.place(item.bytes.len() + RECORD_OVERHEAD).await?;
         let mut rejection = event.as_ref().err().cloned();
-        let delivery = loop {
+        let acknowledgement = loop {
             let sent = match (&event, &rejection) {
                 (Ok(event), None) => collector.outlet.accept(event, &mut self.encoded),
                 (_, Some(rejection)) | (Err(rejection), None) => {
@@ -102,7 +107,7 @@ impl<'c> Window<'c> {
                 }
             };
             match sent {
-                Ok(delivery) => break delivery,
+                Ok(sent) => break sent,
                 // Not for long: the queue has room for whatever the budget lets through.
                 Err(Error::QueueFull) if self.is_patient => tokio::time::sleep(FULL_QUEUE_PAUSE).await,
                 Err(Error::QueueFull) => return Err(Refusal::Overload),
@@ -124,7 +129,7 @@ impl<'c> Window<'c> {
                 .list(index, rejection, collector.config.max_listed_errors);
         }
         self.sent.push_back(Sent {
-            delivery,
+            acknowledgement,
             became,
             index,
             since: Instant::now(),
@@ -168,8 +173,12 @@ impl<'c> Window<'c> {
         !self.sent.is_empty()
     }
 
-    /// Waits until the broker has acknowledged the oldest. Dropped before that, it changes nothing.
+    /// Waits until the broker has acknowledged the oldest, and takes note of what else it has by then.
+    /// Dropped before that, it changes nothing.
     pub(super) async fn settle_oldest(&mut self) -> Result<(), Refusal> {
+        if self.settle_acknowledged()? {
+            return Ok(());
+        }
         let Some(oldest) = self.sent.front_mut() else {
             return Ok(());
         };
@@ -178,16 +187,34 @@ impl<'c> Window<'c> {
             .config
             .ack_timeout()
             .saturating_sub(oldest.since.elapsed());
-        let answered = tokio::time::timeout(left, &mut oldest.delivery).await;
+        let answered = tokio::time::timeout(left, &mut oldest.acknowledgement).await;
         let Ok(answered) = answered else {
             let reason = "the deadline of collector.ack_timeout_ms is over".to_owned();
             let topic = stream::topics::EVENTS.to_owned();
             return Err(self.unacknowledged(&Error::Delivery { topic, reason }));
         };
+        self.settle_first(answered, Instant::now())?;
+        self.settle_acknowledged().map(drop)
+    }
+
+    /// Takes note of what the broker has acknowledged by now, from the oldest on, and says whether that
+    /// was anything.
+    fn settle_acknowledged(&mut self) -> Result<bool, Refusal> {
+        let before = self.sent.len();
+        let now = Instant::now();
+        while let Some(oldest) = self.sent.front_mut()
+            && let Some(answered) = oldest.acknowledgement.given()
+        {
+            self.settle_first(answered, now)?;
+        }
+        Ok(self.sent.len() < before)
+    }
+
+    fn settle_first(&mut self, answered: Result<(), Error>, now: Instant) -> Result<(), Refusal> {
         let sent = self.sent.pop_front().expect("it was there to be waited for");
         match answered {
-            Ok(_) => {
-                self.count(&sent, sent.became);
+            Ok(()) => {
+                self.count(&sent, sent.became, now);
                 Ok(())
             }
             // Sending it again cannot help: the topic's bound is the broker's to know.
@@ -199,16 +226,17 @@ impl<'c> Window<'c> {
                 let reason = Reason::EventTooLarge;
                 let most = self.collector.config.max_listed_errors;
                 self.outcome.list(sent.index, Rejection { reason, detail }, most);
-                self.count(&sent, Became::Rejected(reason));
+                self.count(&sent, Became::Rejected(reason), now);
                 Ok(())
             }
             Err(error) => Err(self.unacknowledged(&error)),
         }
     }
 
-    fn count(&mut self, sent: &Sent, became: Became) {
-        let source = &self.writer.source;
-        self.collector.acknowledged(became, source, sent.since.elapsed());
+    fn count(&mut self, sent: &Sent, became: Became, now: Instant) {
+        self.collector.acknowledged();
+        self.metrics
+            .count(became, now.saturating_duration_since(sent.since));
         match became {
             Became::Accepted(_) => self.outcome.accepted += 1,
             Became::Rejected(_) => {
@@ -258,12 +286,12 @@ impl Drop for Window<'_> {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let (metrics, writer) = (self.collector.metrics.clone(), self.writer.clone());
+        let (metrics, writer) = (self.metrics.clone(), self.writer.clone());
         runtime.spawn(async move {
             for sent in sent {
-                let is_acknowledged = sent.delivery.await.is_ok();
+                let is_acknowledged = sent.acknowledgement.await.is_ok();
                 if is_acknowledged {
-                    metrics.count(sent.became, &writer.source, sent.since.elapsed());
+                    metrics.count(sent.became, sent.since.elapsed());
                 }
                 if !is_acknowledged || matches!(sent.became, Became::Rejected(_)) {
                     writer.give_back(1);
