@@ -31,6 +31,7 @@
 //! ```
 
 mod account;
+mod action;
 mod alert;
 pub mod backtest;
 mod calendar;

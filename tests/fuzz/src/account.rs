@@ -85,7 +85,7 @@ pub(crate) fn live_on(account: &mut Account, model: &Model) {
         if let Some(user) = folded.user {
             account.user(user);
         }
-        account.daily(folded.day);
+        folded.day.map(|day| account.daily(day));
     }
     if account.must_recount() {
         account.recount(later_events(), model);

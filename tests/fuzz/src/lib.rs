@@ -65,6 +65,7 @@ pub const TARGETS: &[Target] = &[
             "accepted ticket",
             "accepted survey",
             "accepted engagement",
+            "accepted action",
             "accepted error",
         ],
     },

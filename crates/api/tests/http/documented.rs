@@ -30,7 +30,7 @@ async fn the_schema_of_each_type_of_event_is_served_and_judges_events() {
     let server = serve(local(), nowhere()).await;
     let index = body(server.get("/schemas/events").send().await.unwrap()).await;
     let listed = index["schemas"].as_array().unwrap();
-    assert_eq!(listed.len(), 10);
+    assert_eq!(listed.len(), 11);
     for entry in listed {
         let event_type = entry["type"].as_str().unwrap();
         let response = server.get(entry["href"].as_str().unwrap()).send().await.unwrap();
