@@ -12,7 +12,7 @@ use crate::router::Shared;
 const INDEX: &str = include_str!("../page/index.html");
 
 /// Path, content type and content of the files that the page loads.
-const ASSETS: [(&str, &str, &str); 9] = [
+const ASSETS: [(&str, &str, &str); 11] = [
     (
         "/assets/page.css",
         "text/css; charset=utf-8",
@@ -23,9 +23,15 @@ const ASSETS: [(&str, &str, &str); 9] = [
         "text/css; charset=utf-8",
         include_str!("../page/panel.css"),
     ),
+    (
+        "/assets/alerts.css",
+        "text/css; charset=utf-8",
+        include_str!("../page/alerts.css"),
+    ),
     ("/assets/main.js", SCRIPT, include_str!("../page/main.js")),
     ("/assets/list.js", SCRIPT, include_str!("../page/list.js")),
     ("/assets/panel.js", SCRIPT, include_str!("../page/panel.js")),
+    ("/assets/alerts.js", SCRIPT, include_str!("../page/alerts.js")),
     ("/assets/receipt.js", SCRIPT, include_str!("../page/receipt.js")),
     ("/assets/chart.js", SCRIPT, include_str!("../page/chart.js")),
     ("/assets/words.js", SCRIPT, include_str!("../page/words.js")),

@@ -95,7 +95,7 @@ impl Life {
 }
 
 fn episode_id(number: u32) -> String {
-    crate::episode::id("ep", &["acme", "tickets", &number.to_string()])
+    crate::episode_id("acme", "tickets", number)
 }
 
 fn changes(told: &[AlertChange]) -> Vec<&str> {
@@ -393,7 +393,7 @@ fn any_action() -> impl Strategy<Value = Event> {
         -400i64 * 24..400 * 24,
     )
         .prop_map(|(id, name, rule, user, hour)| {
-            let about = crate::episode::id("ep", &["acme", &rule, "1"]);
+            let about = crate::episode_id("acme", &rule, 1);
             let properties = json!({
                 "episode_id": about, "until": MONDAY + (hour + 30) * HOUR, "count": 7, "score": 3, "seats": 99,
                 "role": "champion", "timezone": "Asia/Tokyo", "ticket_id": "t1", "mrr": 5,

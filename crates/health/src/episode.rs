@@ -318,8 +318,7 @@ pub(crate) fn recall(account_id: &str, changes: &[ToldChange]) -> Vec<Episode> {
         // An id does not give its number away, but the numbers are small.
         let mut newest = None;
         for number in 1..=MOST_EPISODES {
-            let episode_id = id("ep", &[account_id, rule, &number.to_string()]);
-            if let Some(changes) = episodes.remove(episode_id.as_str()) {
+            if let Some(changes) = episodes.remove(episode_id(account_id, rule, number).as_str()) {
                 newest = Some((number, changes));
             }
             if episodes.is_empty() {
@@ -467,7 +466,7 @@ impl Episode {
     }
 
     fn id(&self, account_id: &str) -> String {
-        id("ep", &[account_id, &self.rule, &self.number.to_string()])
+        episode_id(account_id, &self.rule, self.number)
     }
 
     fn tell<'a>(
@@ -494,6 +493,11 @@ impl Episode {
             snoozed_until: self.snoozed_until(now),
         }
     }
+}
+
+/// The id of an account's episode of a rule, which are numbered from 1.
+pub fn episode_id(account_id: &str, rule: &str, number: u32) -> String {
+    id("ep", &[account_id, rule, &number.to_string()])
 }
 
 /// An id that follows from its parts: a prefix and 32 hexadecimal digits.

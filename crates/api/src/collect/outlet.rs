@@ -25,13 +25,13 @@ pub(super) struct Item<'a> {
 }
 
 /// Sends to the broker. A producer that is broken for good is replaced.
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     kafka: KafkaConfig,
     producer: Mutex<Producer>,
 }
 
 impl Outlet {
-    pub(super) fn new(kafka: KafkaConfig) -> Result<Outlet, Error> {
+    pub(crate) fn new(kafka: KafkaConfig) -> Result<Outlet, Error> {
         let producer = Mutex::new(Producer::new(&kafka)?);
         Ok(Outlet { kafka, producer })
     }
@@ -48,7 +48,7 @@ impl Outlet {
     }
 
     /// Looks at an error: after one that ends the producer there is a new one.
-    pub(super) fn note(&self, error: &Error) {
+    pub(crate) fn note(&self, error: &Error) {
         if let Error::ProducerFatal { .. } = error {
             warn!(%error, "making a new producer");
             match Producer::new(&self.kafka) {
@@ -58,7 +58,7 @@ impl Outlet {
         }
     }
 
-    pub(super) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Delivery, Error> {
+    pub(crate) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Delivery, Error> {
         encoded.clear();
         wire::encode(event, encoded);
         let key = event.account_id.as_bytes();
