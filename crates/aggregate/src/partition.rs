@@ -682,5 +682,7 @@ fn fingerprint(evaluation: &Evaluation) -> u64 {
 }
 
 #[cfg(test)]
+mod action_tests;
+#[cfg(test)]
 #[path = "partition_tests.rs"]
 mod tests;
