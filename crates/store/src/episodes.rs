@@ -92,7 +92,7 @@ impl Store {
         self.fetch("read what people did", false, |client| {
             client
                 .query(
-                    "SELECT episode_id, toString(name) AS name, at, properties FROM
+                    "SELECT episode_id, name, at, properties FROM
                      (
                          SELECT JSONExtractString(properties, 'episode_id') AS episode_id, name, properties, event_id,
                                 toUnixTimestamp64Milli(least(occurred_at, received_at)) AS at
@@ -120,7 +120,7 @@ fn episodes(condition: &str) -> String {
              SELECT *, row_number() OVER (PARTITION BY account_id, rule ORDER BY opened_at DESC, episode_id) AS place
              FROM
              (
-                 SELECT episode_id, any(account_id) AS account_id, any(rule) AS rule,
+                 SELECT account_id, rule, episode_id,
                         min(toUnixTimestamp64Milli(changed.at)) AS opened_at,
                         max(change IN ('resolved', 'retracted')) AS has_ended,
                         toString(argMax(severity, (changed.at, change = 'escalated'))) AS severity,
@@ -128,7 +128,7 @@ fn episodes(condition: &str) -> String {
                                  (changed.at, change = 'escalated'), change IN ('opened', 'escalated')) AS last
                  FROM alerts_versions AS changed FINAL
                  WHERE {condition}
-                 GROUP BY episode_id
+                 GROUP BY account_id, rule, episode_id
              )
          )"
     )
