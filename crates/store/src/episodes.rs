@@ -16,7 +16,7 @@ pub struct EpisodeRow {
     pub rule: String,
     /// Its severity now: `info`, `warning` or `critical`.
     pub severity: String,
-    /// When it opened, milliseconds.
+    /// When it opened, milliseconds; that may lie long before anybody was told.
     pub opened_at: i64,
     /// The newest change that says how bad it is …
     pub alert_id: String,
@@ -117,11 +117,12 @@ fn episodes(condition: &str) -> String {
                 toBool(has_ended OR place > 1) AS is_over
          FROM
          (
-             SELECT *, row_number() OVER (PARTITION BY account_id, rule ORDER BY opened_at DESC, episode_id) AS place
+             SELECT *, row_number() OVER (PARTITION BY account_id, rule ORDER BY opened_at DESC, last.3 DESC) AS place
              FROM
              (
                  SELECT account_id, rule, episode_id,
-                        min(toUnixTimestamp64Milli(changed.at)) AS opened_at,
+                        min(toUnixTimestamp64Milli(ifNull(parseDateTime64BestEffortOrNull(
+                            JSONExtractString(payload, 'opened_at'), 3, 'UTC'), changed.at))) AS opened_at,
                         max(change IN ('resolved', 'retracted')) AS has_ended,
                         toString(argMax(severity, (changed.at, change = 'escalated'))) AS severity,
                         argMaxIf((alert_id, toString(change), toUnixTimestamp64Milli(changed.at), reason, reason_ja, payload),

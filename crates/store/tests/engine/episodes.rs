@@ -25,6 +25,9 @@ fn change(account: &str, rule: &str, episode: &str, change: &str, minute: i64) -
 #[tokio::test]
 async fn an_episode_is_open_until_it_ends_or_its_rule_opens_another() {
     let store = fresh("episodes_open").await;
+    // It was found in a history, and told when the present was reached.
+    let mut found_late = change("beta", "churn", "e-6", "opened", 9);
+    found_late.payload = r#"{"opened_at":"2026-03-01T00:08:30Z"}"#.to_string();
     let rows = [
         change("acme", "silence", "e-1", "opened", 1),
         change("acme", "silence", "e-1", "resolved", 2),
@@ -36,7 +39,7 @@ async fn an_episode_is_open_until_it_ends_or_its_rule_opens_another() {
         change("beta", "silence", "e-4", "escalated", 7),
         // Its rule was taken out of force for a while, so that nobody was told of its end.
         change("beta", "churn", "e-5", "opened", 8),
-        change("beta", "churn", "e-6", "opened", 9),
+        found_late,
     ];
     store.insert_alerts("a", &rows).await.unwrap();
     store.insert_alerts("a-again", &rows).await.unwrap();
@@ -65,6 +68,10 @@ async fn an_episode_is_open_until_it_ends_or_its_rule_opens_another() {
     assert_eq!(
         (open[0].opened_at, open[0].at),
         (MARCH + 420_000, MARCH + 420_000)
+    );
+    assert_eq!(
+        (open[1].opened_at, open[1].at),
+        (MARCH + 510_000, MARCH + 540_000)
     );
     let of_acme = store.open_episodes(Some("acme"), 10).await.unwrap();
     assert_eq!(of_acme, [open[2].clone()]);
