@@ -245,13 +245,17 @@ impl Partition {
     /// the lookup, when [`Partition::must_look_up`] asked for one.
     pub(crate) fn take(&mut self, event: Event, offset: i64, was_seen: bool, now: i64) -> Taken {
         self.next_offset = offset + 1;
-        self.taken_at = now;
         self.is_moved = true;
         if planted::is(Bug::Poison) && event.name == "planted.panic" {
             panic!("planted");
         }
         let happened_at = event.happened_at();
-        self.watermark = Some(self.watermark.map_or(happened_at, |mark| mark.max(happened_at)));
+        // What people do says nothing about how far the customers' events have come.
+        let is_of_customer = event.event_type.is_of_customer();
+        if is_of_customer {
+            self.taken_at = now;
+            self.watermark = Some(self.watermark.map_or(happened_at, |mark| mark.max(happened_at)));
+        }
         let place = match self.index.get(event.account_id.as_str()) {
             Some(place) => *place,
             None => self.add(Account::new(&event.account_id), now),
@@ -271,16 +275,20 @@ impl Partition {
             return Taken::Duplicate;
         }
 
-        let is_old = now - happened_at > self.config.live_within_seconds * 1000;
-        if !is_old {
-            self.pass_midnights(place, happened_at, now);
+        let is_recent = now - happened_at <= self.config.live_within_seconds * 1000;
+        // Of the past, which has to settle before it is spoken of.
+        let is_old = is_of_customer && !is_recent;
+        if is_of_customer {
+            if !is_old {
+                self.pass_midnights(place, happened_at, now);
+            }
+            self.write_days_let_go_by(place, happened_at, now);
         }
-        self.write_days_let_go_by(place, happened_at, now);
         let entry = &mut self.entries[place];
         let remembered = entry.account.remembered_ids();
         let folded = entry.account.fold(&event, offset, &self.model);
         self.remembered = self.remembered + entry.account.remembered_ids() - remembered;
-        entry.changed_days.insert(folded.day);
+        entry.changed_days.extend(folded.day);
         entry.changed_users.extend(folded.user);
         let due = now.max(entry.evaluated_at + self.config.evaluate_after_ms);
         if is_old {
@@ -288,7 +296,9 @@ impl Partition {
             self.old_event_at = now;
             self.schedule(place, due);
         } else {
-            entry.received_at = entry.received_at.max(event.received_at);
+            if is_recent {
+                entry.received_at = entry.received_at.max(event.received_at);
+            }
             if std::mem::replace(&mut entry.is_hurried, true) {
                 self.schedule(place, due);
             } else {
@@ -369,6 +379,11 @@ impl Partition {
             } else {
                 break;
             };
+            if !self.entries[place].account.is_begun() {
+                // The team has acted on an account of which nothing is known.
+                self.schedule_anew(place, now + self.config.sweep_seconds * 1000);
+                continue;
+            }
             if self.entries[place].must_count_anew() {
                 // Its days will be counted at the next checkpoint.
                 self.schedule_anew(place, now + COUNTED_ANEW_WITHIN_MS);
@@ -464,8 +479,10 @@ impl Partition {
             into.users
                 .push(rows::user(account_id, account.user(user), version, now));
         }
-        into.accounts
-            .push(rows::account(account, &self.model, version, now));
+        if account.is_begun() {
+            into.accounts
+                .push(rows::account(account, &self.model, version, now));
+        }
         into.states.push(state);
         if self.entries[place].must_count_anew() {
             // It comes up again until its past is there.
@@ -521,6 +538,9 @@ impl Partition {
         }
         if let Some(midnight) = entry.account.next_midnight().filter(|midnight| *midnight > now) {
             due = due.min(midnight);
+        }
+        if let Some(wake) = entry.account.next_wake(now) {
+            due = due.min(wake);
         }
         if writes {
             entry.written_at = at;
@@ -661,6 +681,8 @@ fn fingerprint(evaluation: &Evaluation) -> u64 {
     hashed.0.digest()
 }
 
+#[cfg(test)]
+mod action_tests;
 #[cfg(test)]
 #[path = "partition_tests.rs"]
 mod tests;

@@ -4,12 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const SECOND: i64 = 1000;
-const HOUR: i64 = 3600 * SECOND;
+pub(super) const SECOND: i64 = 1000;
+pub(super) const HOUR: i64 = 3600 * SECOND;
 /// 2026-03-02T12:00:00Z.
-const NOON: i64 = 1_772_452_800_000;
+pub(super) const NOON: i64 = 1_772_452_800_000;
 
-fn model() -> Arc<Model> {
+pub(super) fn model() -> Arc<Model> {
     Arc::new(
         Model::new(HealthConfig {
             remember_ids_max: 8,
@@ -27,7 +27,7 @@ fn forgetful() -> Arc<Config> {
     })
 }
 
-fn empty(model: &Arc<Model>, now: i64) -> Partition {
+pub(super) fn empty(model: &Arc<Model>, now: i64) -> Partition {
     let past = Past {
         epoch: 1,
         next_offset: 0,
@@ -38,7 +38,7 @@ fn empty(model: &Arc<Model>, now: i64) -> Partition {
     Partition::new(3, past, Arc::clone(model), forgetful(), now)
 }
 
-fn event(account: &str, id: &str, event_type: EventType, name: &str, at: i64) -> Event {
+pub(super) fn event(account: &str, id: &str, event_type: EventType, name: &str, at: i64) -> Event {
     Event {
         event_id: id.into(),
         account_id: account.into(),
@@ -56,7 +56,7 @@ fn login(account: &str, id: &str, at: i64) -> Event {
     event(account, id, EventType::Login, "", at)
 }
 
-fn evaluated_at(partition: &Partition, account: &str) -> Vec<i64> {
+pub(super) fn evaluated_at(partition: &Partition, account: &str) -> Vec<i64> {
     let rows = partition.waiting.scores.iter();
     rows.filter(|row| row.account_id == account)
         .map(|row| row.evaluated_at)

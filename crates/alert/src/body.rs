@@ -181,7 +181,7 @@ impl Order {
     pub(crate) fn new(at: i64, change: &str) -> Order {
         let rank = match change {
             "opened" => 0,
-            "escalated" => 1,
+            "escalated" | "acknowledged" => 1,
             _ => 2,
         };
         Order { at, rank }

@@ -1,5 +1,6 @@
 // The page as a whole: what is asked for, how often, and what the address remembers.
 
+import { OpenAlerts } from "./alerts.js";
 import { COLUMNS, drawHeads, element, Rows } from "./list.js";
 import { Outcome } from "./outcome.js";
 import { Panel } from "./panel.js";
@@ -7,6 +8,7 @@ import { clock, currentLanguage, money, named, startLanguage, t, useLanguage, wh
 
 const REFRESH = 2_000;
 const REFRESH_AT_MOST = 30_000;
+const ALERTS_REFRESH = 20_000;
 const HISTORY_REFRESH = 60_000;
 const HISTORY_DAYS = 30;
 const PAGE = 50;
@@ -17,17 +19,19 @@ const KEY = "mimamori.key";
 const at = (id) => document.getElementById(id);
 
 /** What the reader asked to see; kept in the address. */
-const view = { band: "", stage: "", search: "", sort: "churn_risk", order: "desc", offset: 0, account: "" };
+const view = { band: "", stage: "", search: "", sort: "churn_risk", order: "desc", offset: 0, account: "", view: "accounts" };
 const held = new Map();
 let answer = null;
 let historyAt = 0;
+let alertsAt = 0;
 let turn = 0;
 let timer = null;
 let failedAt = null;
 let pause = REFRESH;
 
 const rows = new Rows(at("rows"), openAccount);
-const panel = new Panel(at("panel"), ask, (id) => {
+const alerts = new OpenAlerts(ask, act, openAccount);
+const panel = new Panel(at("panel"), ask, act, (id) => {
   view.account = "";
   rows.select(null);
   writeAddress();
@@ -70,6 +74,24 @@ async function ask(path, { missing = false } = {}) {
   return body;
 }
 
+/** Has the API do something; what came of it is asked for at once. */
+async function act(path, body) {
+  const headers = { accept: "application/json", "content-type": "application/json" };
+  const key = storedKey();
+  if (key) {
+    headers.authorization = `Bearer ${key}`;
+  }
+  const signal = AbortSignal.timeout(20_000);
+  const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) {
+    throw new Refused(response.status, answer.detail ?? response.statusText);
+  }
+  alertsAt = 0;
+  refresh();
+  return answer;
+}
+
 /** Holds the newest few answers. */
 function keep(path, entry) {
   held.delete(path);
@@ -107,6 +129,7 @@ async function refresh() {
     }
     answer = found;
     draw();
+    await refreshAlerts();
     if (view.account) {
       rows.select(view.account);
       await panel.open(view.account);
@@ -120,6 +143,26 @@ async function refresh() {
   if (mine === turn && !document.hidden) {
     timer = setTimeout(refresh, pause);
   }
+}
+
+/** The alerts are asked for as often as all else while they are shown. */
+async function refreshAlerts() {
+  if (view.view === "alerts" || Date.now() - alertsAt > ALERTS_REFRESH) {
+    await alerts.refresh();
+    alertsAt = Date.now();
+    drawViews();
+  }
+}
+
+function drawViews() {
+  at("alerts").hidden = view.view !== "alerts";
+  at("accounts").hidden = view.view === "alerts";
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.view === view.view));
+  }
+  const count = at("alert-count");
+  count.hidden = alertsAt === 0;
+  count.textContent = whole(alerts.count) + (alerts.isCut ? "+" : "");
 }
 
 function recovered() {
@@ -311,16 +354,20 @@ function readAddress() {
   view.offset = Math.max(0, Math.trunc(Number(view.offset)) || 0);
   view.sort = keys.includes(view.sort) ? view.sort : NATURAL.sort;
   view.order = view.order === "asc" ? "asc" : "desc";
+  view.view = view.view === "alerts" ? "alerts" : "accounts";
   view.band = BANDS.includes(view.band) ? view.band : "";
   at("search").value = view.search;
+  drawViews();
 }
 
 function speak(chosen) {
   useLanguage(chosen, true);
   drawSortChoices();
   rows.redraw();
+  alerts.redraw();
   panel.redraw();
   outcome.redraw();
+  drawViews();
   if (answer) {
     draw();
   }
@@ -343,6 +390,12 @@ function listen() {
       at("search").value = "";
       change({ band: "", stage: "", search: "", offset: 0 });
       at("search").focus();
+    });
+  }
+  for (const button of document.querySelectorAll("[data-view]")) {
+    button.addEventListener("click", () => {
+      change({ view: button.dataset.view });
+      drawViews();
     });
   }
   at("previous").addEventListener("click", () => change({ offset: Math.max(0, view.offset - PAGE) }));
@@ -388,6 +441,8 @@ function listen() {
 
 startLanguage();
 drawSortChoices();
+alerts.redraw();
+at("alerts").append(alerts.element);
 say("loading", t("loading"));
 readAddress();
 listen();

@@ -1,5 +1,6 @@
 // The side panel: everything about one account.
 
+import { OpenAlerts } from "./alerts.js";
 import { historyChart } from "./chart.js";
 import { bandPill, element, meter } from "./list.js";
 import { Receipt } from "./receipt.js";
@@ -16,16 +17,19 @@ const DAY = 86_400_000;
 const DRIVEN = ["health", "churn_risk", "expansion"];
 const ARROWS = { up: "↑", down: "↓", level: "→" };
 
-/** Draws an account into `frame`; `ask` fetches a path of the API, `closed` is told when it closes. */
+/** Draws an account into `frame`; `ask` fetches a path of the API, `act` posts to one, `closed` is told when
+ * it closes. */
 export class Panel {
-  constructor(frame, ask, closed) {
+  constructor(frame, ask, act, closed) {
     this.frame = frame;
     this.ask = ask;
+    this.act = act;
     this.closed = closed;
     this.id = null;
     this.range = 90;
     this.parts = null;
     this.receipt = null;
+    this.alerts = null;
     this.facts = null;
     this.drawn = "";
     frame.addEventListener("keydown", (event) => {
@@ -75,6 +79,10 @@ export class Panel {
     }
     if (detail == null) {
       this.parts.body.replaceChildren(element("p", "empty", t("gone")));
+      return;
+    }
+    await this.alerts.refresh(id);
+    if (id !== this.id) {
       return;
     }
     const evaluated = detail.scores?.evaluated_at;
@@ -130,7 +138,9 @@ export class Panel {
     this.parts = { title, sub, pill, body };
     this.receipt?.drop();
     this.receipt = new Receipt(this.ask, this.id);
-    this.frame.replaceChildren(head, body, this.receipt.element);
+    this.alerts = new OpenAlerts(this.ask, this.act);
+    this.alerts.element.hidden = true;
+    this.frame.replaceChildren(head, this.alerts.element, body, this.receipt.element);
   }
 
   #draw() {

@@ -7,6 +7,7 @@
 
 mod account;
 mod accounts;
+mod actions;
 mod alerts;
 mod answer;
 mod collect;

@@ -12,7 +12,7 @@ use crate::router::Shared;
 const INDEX: &str = include_str!("../page/index.html");
 
 /// Path, content type and content of the files that the page loads.
-const ASSETS: [(&str, &str, &str); 11] = [
+const ASSETS: [(&str, &str, &str); 13] = [
     (
         "/assets/page.css",
         "text/css; charset=utf-8",
@@ -28,10 +28,16 @@ const ASSETS: [(&str, &str, &str); 11] = [
         "text/css; charset=utf-8",
         include_str!("../page/outcome.css"),
     ),
+    (
+        "/assets/alerts.css",
+        "text/css; charset=utf-8",
+        include_str!("../page/alerts.css"),
+    ),
     ("/assets/main.js", SCRIPT, include_str!("../page/main.js")),
     ("/assets/list.js", SCRIPT, include_str!("../page/list.js")),
     ("/assets/outcome.js", SCRIPT, include_str!("../page/outcome.js")),
     ("/assets/panel.js", SCRIPT, include_str!("../page/panel.js")),
+    ("/assets/alerts.js", SCRIPT, include_str!("../page/alerts.js")),
     ("/assets/receipt.js", SCRIPT, include_str!("../page/receipt.js")),
     ("/assets/chart.js", SCRIPT, include_str!("../page/chart.js")),
     ("/assets/words.js", SCRIPT, include_str!("../page/words.js")),

@@ -1,17 +1,20 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use store::Store;
 use tokio::sync::Semaphore;
 use verify::Verifier;
 
+use crate::actions::{self, Actions, Deed};
 use crate::collect::Collector;
 use crate::config::Config;
 use crate::keys::ApiKeys;
@@ -32,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) readiness: Readiness,
     pub(crate) slots: Arc<Semaphore>,
+    /// Where actions go out; `None` without Kafka.
+    pub(crate) actions: Actions,
     /// Places for requests that compute numbers from the events.
     pub(crate) recomputing: Arc<Semaphore>,
 }
@@ -47,6 +52,7 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .route("/api/v1/alerts/outcome", get(outcome::outcome))
         .route("/api/v1/journey", get(journey::journey))
         .route("/api/v1/ttv", get(journey::ttv))
+        .merge(action_routes(&shared))
         .route_layer(from_fn_with_state(shared.clone(), guard::pace))
         .route_layer(from_fn_with_state(shared.clone(), guard::key));
     let metrics_route = Router::new()
@@ -70,6 +76,21 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .layer(from_fn_with_state(shared.clone(), guard::host))
         .layer(from_fn_with_state(metrics, observe))
         .with_state(shared)
+}
+
+fn action_routes(shared: &Shared) -> Router<Shared> {
+    let mut routes = Router::new();
+    for deed in Deed::ALL {
+        let path = format!("/api/v1/alerts/{{id}}/{}", deed.path());
+        let act = move |state: State<Shared>,
+                        path: Result<Path<String>, PathRejection>,
+                        headers: HeaderMap,
+                        body: Result<Bytes, BytesRejection>| {
+            actions::act(state, path, headers, body, deed)
+        };
+        routes = routes.route(&path, post(act));
+    }
+    routes.route_layer(from_fn_with_state(shared.clone(), actions::own_page))
 }
 
 /// The process answers: no more is claimed.

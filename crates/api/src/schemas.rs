@@ -19,7 +19,7 @@ macro_rules! schemas {
 }
 
 /// Type, path and schema of each.
-const SCHEMAS: [(&str, &str, &str); 10] = schemas![
+const SCHEMAS: [(&str, &str, &str); 11] = schemas![
     "login",
     "feature",
     "milestone",
@@ -29,7 +29,8 @@ const SCHEMAS: [(&str, &str, &str); 10] = schemas![
     "ticket",
     "survey",
     "engagement",
-    "error"
+    "error",
+    "action"
 ];
 
 /// Where they are listed.

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{debug, info, warn};
 use verify::{Definition, Verifier};
 
-use crate::collect::{Collection, Collector, Sink};
+use crate::collect::{Collection, Collector, Outlet, Sink};
 use crate::config::Config;
 use crate::keys::ApiKeys;
 use crate::observe::HttpMetrics;
@@ -127,9 +127,9 @@ impl Server {
         })
     }
 
-    /// Takes events at `/v1/`, too, unless the configuration says not to.
+    /// Takes events at `/v1/`, too, unless the configuration says not to; and what people do about alerts.
     pub fn collecting(mut self, collection: Collection) -> Server {
-        self.collection = collection.config.enabled.then_some(collection);
+        self.collection = Some(collection);
         self
     }
 
@@ -176,7 +176,14 @@ impl Server {
         let mut collector = None;
         // Its work in the background ends when this future does.
         let mut _collecting = None;
-        if let Some(collection) = self.collection {
+        let mut actions = None;
+        if let Some(collection) = self.collection.as_ref().filter(|one| !one.config.enabled) {
+            let mut kafka = collection.kafka.clone();
+            kafka.delivery_timeout_ms = kafka.delivery_timeout_ms.min(collection.config.ack_timeout_ms);
+            let outlet = Outlet::new(kafka, Sink::Broker).map_err(|error| Error::Collector(error.to_string()))?;
+            actions = Some(Arc::new(outlet));
+        }
+        if let Some(collection) = self.collection.filter(|one| one.config.enabled) {
             let may_be_open = self.keys.is_empty() && self.address.ip().is_loopback();
             let sink = self.trial.unwrap_or(Sink::Broker);
             let made = Collector::new(&collection, sink, may_be_open, &registry)?;
@@ -185,6 +192,7 @@ impl Server {
             }
             readiness = made.readiness(readiness);
             _collecting = Some(made.work(store.clone(), collection.topics));
+            actions = Some(made.outlet());
             collector = Some(made);
         }
         let shared = Shared {
@@ -193,6 +201,7 @@ impl Server {
             keys: self.keys,
             model_hash: Arc::from(definition.model_hash.as_str()),
             verifier: Arc::new(Verifier::new(store.clone(), definition)),
+            actions,
             recomputing: Arc::new(Semaphore::new(RECOMPUTATIONS_AT_ONCE)),
             store,
             registry,

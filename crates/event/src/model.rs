@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::STORABLE;
 
-/// One thing that an account's user, or the account itself, did.
+/// One thing that an account's user, or the account itself, did, or that the team did about it.
 ///
 /// An `Event` has passed validation: every bound named on a field holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Event {
     pub properties: String,
 }
 
-/// The ten types of event.
+/// The eleven types of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventType {
@@ -53,6 +53,8 @@ pub enum EventType {
     Engagement,
     /// The customer met a fault.
     Error,
+    /// The team did something about the account; the name is what. It is no deed of the customer.
+    Action,
 }
 
 impl Event {
@@ -68,7 +70,7 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of the wire numbers.
-    pub const ALL: [EventType; 10] = [
+    pub const ALL: [EventType; 11] = [
         EventType::Login,
         EventType::Feature,
         EventType::Milestone,
@@ -79,6 +81,7 @@ impl EventType {
         EventType::Survey,
         EventType::Engagement,
         EventType::Error,
+        EventType::Action,
     ];
 
     /// The name used in JSON and in ClickHouse.
@@ -94,7 +97,13 @@ impl EventType {
             EventType::Survey => "survey",
             EventType::Engagement => "engagement",
             EventType::Error => "error",
+            EventType::Action => "action",
         }
+    }
+
+    /// Whether an event of that type is the customer's: the others change no number, day, score or stage.
+    pub fn is_of_customer(self) -> bool {
+        self != EventType::Action
     }
 
     /// The type of that name, if there is one.

@@ -22,6 +22,10 @@ const MAX_COUNT: i64 = 1_000_000_000;
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Text,
+    /// A text of at most so many characters.
+    Words {
+        most: usize,
+    },
     /// A text of 1 to [`MAX_ID_BYTES`] bytes.
     Id,
     /// A currency's three-letter code.
@@ -104,7 +108,47 @@ const SURVEY: &[Rule] = &[requires("score", Kind::Score)];
 const ENGAGEMENT: &[Rule] = &[reads("results", Kind::Whole { least: 0 })];
 const ERROR: &[Rule] = &[reads("severity", Kind::Text)];
 
-fn rules_of(event_type: EventType) -> &'static [Rule] {
+/// The most characters of a note that goes with an action.
+const MAX_NOTE: usize = 2_000;
+/// The most characters of whoever acted, and of what else an action names.
+const MAX_NAMED: usize = 200;
+
+/// What an action reads besides the episode that it is about and its time.
+const BY: Rule = reads("by", Kind::Words { most: MAX_NAMED });
+const NOTE: Rule = reads("note", Kind::Words { most: MAX_NOTE });
+const PLAYBOOK: Rule = reads("playbook", Kind::Words { most: MAX_NAMED });
+const RULE: Rule = reads("rule", Kind::Words { most: MAX_NAMED });
+const ALERT: Rule = reads("alert_id", Kind::Id);
+
+const ACTION: &[Rule] = &[
+    reads("episode_id", Kind::Id),
+    reads("until", Kind::Time),
+    BY,
+    NOTE,
+    PLAYBOOK,
+    RULE,
+    ALERT,
+];
+const ACTION_ON_EPISODE: &[Rule] = &[
+    requires("episode_id", Kind::Id),
+    reads("until", Kind::Time),
+    BY,
+    NOTE,
+    PLAYBOOK,
+    RULE,
+    ALERT,
+];
+const ACTION_UNTIL: &[Rule] = &[
+    requires("episode_id", Kind::Id),
+    requires("until", Kind::Time),
+    BY,
+    NOTE,
+    PLAYBOOK,
+    RULE,
+    ALERT,
+];
+
+fn rules_of(event_type: EventType, name: &str) -> &'static [Rule] {
     match event_type {
         EventType::Login | EventType::Milestone => &[],
         EventType::Feature => FEATURE,
@@ -115,6 +159,11 @@ fn rules_of(event_type: EventType) -> &'static [Rule] {
         EventType::Survey => SURVEY,
         EventType::Engagement => ENGAGEMENT,
         EventType::Error => ERROR,
+        EventType::Action => match name {
+            "acknowledged" | "resolved" => ACTION_ON_EPISODE,
+            "snoozed" => ACTION_UNTIL,
+            _ => ACTION,
+        },
     }
 }
 
@@ -128,9 +177,11 @@ enum NameDemand {
 fn name_demand(event_type: EventType) -> NameDemand {
     match event_type {
         EventType::Login | EventType::Account | EventType::User => NameDemand::Anything,
-        EventType::Feature | EventType::Milestone | EventType::Engagement | EventType::Error => {
-            NameDemand::Something
-        }
+        EventType::Feature
+        | EventType::Milestone
+        | EventType::Engagement
+        | EventType::Error
+        | EventType::Action => NameDemand::Something,
         EventType::Contract => NameDemand::OneOf(&[
             "trial_started",
             "started",
@@ -220,9 +271,9 @@ pub(crate) fn check_properties(
     text: &str,
     label: &str,
 ) -> Result<(), Rejection> {
-    let rules = rules_of(event_type);
+    let rules = rules_of(event_type, name);
     if text.is_empty() {
-        return refuse_missing(event_type, rules, 0, label);
+        return refuse_missing(event_type, name, rules, 0, label);
     }
     if !text.starts_with('{') {
         return Err(Rejection::new(
@@ -231,7 +282,7 @@ pub(crate) fn check_properties(
         ));
     }
     if rules.is_empty() || cannot_hold_any(text, rules) {
-        return refuse_missing(event_type, rules, 0, label);
+        return refuse_missing(event_type, name, rules, 0, label);
     }
 
     let mut inspection = Inspection {
@@ -252,7 +303,7 @@ pub(crate) fn check_properties(
         let detail = format!("{label} holds a number out of range where a property is read");
         return Err(Rejection::new(Reason::InvalidProperty, detail));
     }
-    refuse_missing(event_type, rules, inspection.seen, label)
+    refuse_missing(event_type, name, rules, inspection.seen, label)
 }
 
 /// Whether none of the rules' properties can be in the text, told without reading it as JSON.
@@ -261,14 +312,20 @@ fn cannot_hold_any(text: &str, rules: &[Rule]) -> bool {
     !has_escapes && rules.iter().all(|rule| !text.contains(rule.property))
 }
 
-fn refuse_missing(event_type: EventType, rules: &[Rule], seen: u32, label: &str) -> Result<(), Rejection> {
+fn refuse_missing(
+    event_type: EventType,
+    name: &str,
+    rules: &[Rule],
+    seen: u32,
+    label: &str,
+) -> Result<(), Rejection> {
     for (index, rule) in rules.iter().enumerate() {
         if rule.required && seen & (1 << index) == 0 {
-            let detail = format!(
-                "{label}.{} is missing: type {} needs it",
-                rule.property,
-                event_type.as_str()
-            );
+            let whose = match event_type {
+                EventType::Action => format!("action {name}"),
+                other => format!("type {}", other.as_str()),
+            };
+            let detail = format!("{label}.{} is missing: {whose} needs it", rule.property);
             return Err(Rejection::new(Reason::MissingField, detail));
         }
     }
@@ -313,6 +370,8 @@ fn unmet(kind: Kind, survey: &str, value: &Scalar<'_>) -> Option<String> {
     let wanted = match (kind, value) {
         (Kind::Text, Scalar::Text(_)) => return None,
         (Kind::Text, _) => "be a string".to_owned(),
+        (Kind::Words { most }, Scalar::Text(text)) if text.chars().nth(most).is_none() => return None,
+        (Kind::Words { most }, _) => format!("be a string of at most {most} characters"),
         (Kind::Id, Scalar::Text(text)) if (1..=MAX_ID_BYTES).contains(&text.len()) => return None,
         (Kind::Id, _) => format!("be a string of 1 to {MAX_ID_BYTES} bytes"),
         (Kind::Currency, Scalar::Text(text))

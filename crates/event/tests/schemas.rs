@@ -108,6 +108,24 @@ fn sound() -> Vec<Value> {
         event("survey", json!("ces"), json!({"score": 7})),
         event("engagement", json!("help_search"), json!({"results": 0})),
         event("error", json!("import_failed"), json!({"severity": "fatal"})),
+        event(
+            "action",
+            json!("acknowledged"),
+            json!({"episode_id": "ep_1", "by": "田中", "note": "見".repeat(2_000), "playbook": "call", "rule": "silence",
+                "alert_id": "al_1"}),
+        ),
+        event(
+            "action",
+            json!("snoozed"),
+            json!({"episode_id": "ep_1", "until": "2026-12-01"}),
+        ),
+        event(
+            "action",
+            json!("resolved"),
+            json!({"episode_id": "ep_1", "note": null}),
+        ),
+        event("action", json!("noted"), json!({"note": "has moved"})),
+        event("action", json!("called"), json!(null)),
     ]
 }
 
@@ -163,6 +181,18 @@ fn malformed() -> Vec<Value> {
         event("engagement", json!("search"), json!({"results": -1})),
         event("error", json!(""), json!({})),
         event("error", json!("crash"), json!({"severity": 3})),
+        event("action", json!(null), json!({})),
+        event("action", json!("acknowledged"), json!(null)),
+        event("action", json!("resolved"), json!({"by": "tanaka"})),
+        event("action", json!("snoozed"), json!({"episode_id": "ep_1"})),
+        event("action", json!("snoozed"), json!({"until": "2026-12-01"})),
+        event(
+            "action",
+            json!("snoozed"),
+            json!({"episode_id": "ep_1", "until": "soon"}),
+        ),
+        event("action", json!("noted"), json!({"note": "見".repeat(2_001)})),
+        event("action", json!("noted"), json!({"by": ["tanaka"]})),
     ];
     for field in ["event_id", "account_id", "occurred_at", "name"] {
         samples.push(without(field, event("feature", json!("f"), json!({}))));

@@ -49,6 +49,8 @@ fn any_value() -> impl Strategy<Value = Value> {
         Just(json!("x".repeat(129))),
         Just(json!("x".repeat(200))),
         Just(json!("x".repeat(201))),
+        Just(json!("x".repeat(2_000))),
+        Just(json!("x".repeat(2_001))),
         prop::sample::select(vec![
             "u-17",
             "champion",
@@ -74,7 +76,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     ]
 }
 
-const READ: [&str; 24] = [
+const READ: [&str; 31] = [
     "count",
     "duration_ms",
     "name",
@@ -99,6 +101,13 @@ const READ: [&str; 24] = [
     "severity",
     "score",
     "results",
+    "episode_id",
+    "until",
+    "by",
+    "note",
+    "playbook",
+    "rule",
+    "alert_id",
 ];
 
 fn any_properties() -> impl Strategy<Value = Value> {
@@ -120,6 +129,7 @@ fn any_event() -> impl Strategy<Value = Value> {
             EventType::Contract => vec!["started", "renewed", "cancelled"],
             EventType::Ticket => vec!["opened", "resolved"],
             EventType::Survey => vec!["nps", "csat", "ces"],
+            EventType::Action => vec!["acknowledged", "snoozed", "resolved", "noted", "called"],
             _ => vec!["f"],
         };
         (Just(event_type), prop::sample::select(names))

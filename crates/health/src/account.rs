@@ -12,11 +12,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use prost::Message;
 
+use crate::action::Action;
 use crate::alert::AlertChange;
 use crate::config::Model;
 use crate::days::Days;
 #[cfg(doc)]
 use crate::days::KEPT_DAYS;
+use crate::episode;
 use crate::ids::Recall;
 use crate::stamped::text;
 pub use crate::state::AccountState;
@@ -53,8 +55,8 @@ pub enum StateError {
 /// What folding an event changed besides the account as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Folded {
-    /// The local day whose numbers changed, in days since 1970-01-01.
-    pub day: i32,
+    /// The local day whose numbers changed, in days since 1970-01-01; none changes when people act.
+    pub day: Option<i32>,
     /// Whether the event counts in windows; it does not when the day lies over 90 days behind the
     /// account's newest one.
     pub is_kept: bool,
@@ -211,6 +213,9 @@ impl Account {
         let at = event.happened_at();
         self.state.offset = offset;
         self.state.ids.remember(&event.event_id, event.occurred_at);
+        if !event.event_type.is_of_customer() {
+            return self.act(event, model);
+        }
         if self.state.daily_until.is_some_and(|until| at <= until) {
             self.must_restate(at);
         }
@@ -231,7 +236,30 @@ impl Account {
             // The day's row can only be had from the landed events.
             self.must_restate(at);
         }
-        Folded { day, is_kept, user }
+        Folded {
+            day: Some(day),
+            is_kept,
+            user,
+        }
+    }
+
+    /// Folds what people did: nothing but an episode can depend on it.
+    fn act(&mut self, event: &Event, model: &Model) -> Folded {
+        self.state.tidy_ids(model);
+        if let Some(action) = Action::of(event, &read_properties(event)) {
+            episode::act(&mut self.state.episodes, &self.account_id, action);
+        }
+        Folded {
+            day: None,
+            is_kept: true,
+            user: None,
+        }
+    }
+
+    /// Whether the customer has done anything yet: of an account that is only known from actions of the
+    /// team there is nothing to say.
+    pub fn is_begun(&self) -> bool {
+        self.state.first_event_at.is_some()
     }
 
     /// Whether the saved state was one of an older layout, so that [`Account::refold`] must make the
@@ -280,6 +308,9 @@ impl Account {
         self.days = Days::default();
         self.state.days_zone = self.zone_name().map(str::to_string);
         for event in events {
+            if !event.event_type.is_of_customer() {
+                continue;
+            }
             let properties = read_properties(event);
             let user = event
                 .user_id

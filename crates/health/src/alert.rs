@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::action::Words;
 use crate::episode::{Change, Told};
 use crate::evaluate::{Evaluation, Profile};
 use crate::rules::{Facts, RuleKind};
@@ -34,7 +35,7 @@ pub struct AlertChange {
     /// `info`, `warning` or `critical`.
     #[prost(string, tag = "5")]
     pub severity: String,
-    /// `opened`, `escalated`, `resolved` or `retracted`.
+    /// `opened`, `escalated`, `acknowledged`, `resolved` or `retracted`.
     #[prost(string, tag = "6")]
     pub change: String,
     /// When the change was found, milliseconds.
@@ -97,6 +98,22 @@ fn reason(told: &Told<'_>, subject: &Subject<'_>) -> (String, String) {
                 format!("{name}（悪化）：{}", what.ja),
             )
         }
+        Change::Acknowledged => {
+            let (by, by_ja) = who(told.action.as_ref());
+            let (note, note_ja) = note(told.action.as_ref());
+            (
+                format!("{name}: {by} is on it{note}"),
+                format!("{name}：{by_ja}が対応中{note_ja}"),
+            )
+        }
+        Change::Resolved if told.action.is_some() => {
+            let (by, by_ja) = who(told.action.as_ref());
+            let (note, note_ja) = note(told.action.as_ref());
+            (
+                format!("{name}, resolved by {by}{note}"),
+                format!("{name}（{by_ja}が解消）{note_ja}"),
+            )
+        }
         Change::Resolved if subject.evaluation.stage == Stage::Churned => (
             format!("{name}: the contract was cancelled"),
             format!("{name}：解約済み"),
@@ -116,6 +133,19 @@ fn reason(told: &Told<'_>, subject: &Subject<'_>) -> (String, String) {
             )
         }
     }
+}
+
+/// Whose action it was, in English and in Japanese.
+fn who(action: Option<&Words>) -> (&str, &str) {
+    match action.map(|words| words.by.as_str()) {
+        None | Some("") => ("the team", "チーム"),
+        Some(by) => (by, by),
+    }
+}
+
+fn note(action: Option<&Words>) -> (String, String) {
+    let after = |between| action.map_or_else(String::new, |words| words.note_after(between));
+    (after(": "), after("："))
 }
 
 /// The data of the webhook besides what every [`AlertChange`] carries.
@@ -142,11 +172,15 @@ fn payload(told: &Told<'_>, subject: &Subject<'_>) -> Value {
     if let Value::Object(members) = &mut told_metrics {
         add_named(members, told, subject.facts, &told_scores);
     }
+    let action = told
+        .action
+        .as_ref()
+        .map(|words| words.payload(told.snoozed_until));
     let drivers: Vec<Value> = drivers(told.rule.kind, scores)
         .take(TOLD_DRIVERS)
         .map(driver)
         .collect();
-    json!({
+    let mut payload = json!({
         "kind": told.rule.kind.as_str(),
         "opened_at": jiff::Timestamp::from_millisecond(told.opened_at).ok().map(|at| at.to_string()),
         "account": {
@@ -158,7 +192,11 @@ fn payload(told: &Told<'_>, subject: &Subject<'_>) -> Value {
         "metrics": told_metrics,
         "drivers": drivers,
         "model_hash": subject.model_hash,
-    })
+    });
+    if let Some(action) = action {
+        payload["action"] = action;
+    }
+    payload
 }
 
 /// Adds the numbers that the rule names, unless they are scores or there already.

@@ -4,14 +4,20 @@
 //! rule and the episode's number, never from a clock; an episode that opened while history was
 //! replayed is announced only if it is still open when the account is evaluated live, so that nobody
 //! is told of a past that is over; and nobody is told of the end of what nobody was told of.
+//!
+//! People answer what they were told of. That somebody sees to an episode is told once. While it is
+//! snoozed nobody hears that it got worse. One that a person ended is over, and its rule opens no other
+//! before the trouble has once been gone.
 
 use std::collections::BTreeMap;
 
 use event::Event;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::action::{Action, Kind, Words};
 use crate::rules::{Facts, Rule, Severity, find};
 use crate::stage::Stage;
+use crate::stamped::{Number, is_stated_time, number};
 
 const DAY_MS: f64 = 86_400_000.0;
 
@@ -44,6 +50,21 @@ pub(crate) struct Episode {
     /// Whether it ended because it should not have been: then nothing has to cool.
     #[prost(bool, tag = "9")]
     is_retracted: bool,
+    /// When somebody said that he sees to it, milliseconds; 0 while nobody has.
+    #[prost(sint64, tag = "10")]
+    acknowledged_at: i64,
+    /// Until when nobody is told that it got worse, milliseconds.
+    #[prost(message, optional, tag = "11")]
+    snoozed_until: Option<Number>,
+    /// An acknowledgement that has not been told yet.
+    #[prost(message, optional, tag = "12")]
+    acknowledging: Option<Words>,
+    /// A person's word that it is over, which has not been told yet.
+    #[prost(message, optional, tag = "13")]
+    resolving: Option<Words>,
+    /// Whether a person ended it while the trouble lasted: the rule opens no other before it was gone.
+    #[prost(bool, tag = "14")]
+    waits_for_clear: bool,
 }
 
 /// Whether the evaluation speaks of now or of a past that is replayed.
@@ -83,6 +104,7 @@ pub struct OpenEpisode<'a> {
 pub(crate) enum Change {
     Opened,
     Escalated,
+    Acknowledged,
     Resolved,
     Retracted,
 }
@@ -92,6 +114,7 @@ impl Change {
         match self {
             Change::Opened => "opened",
             Change::Escalated => "escalated",
+            Change::Acknowledged => "acknowledged",
             Change::Resolved => "resolved",
             Change::Retracted => "retracted",
         }
@@ -107,6 +130,10 @@ pub(crate) struct Told<'a> {
     pub(crate) episode_id: String,
     pub(crate) alert_id: String,
     pub(crate) opened_at: i64,
+    /// What the person said whose action it was, …
+    pub(crate) action: Option<Words>,
+    /// … and until when the episode is snoozed, milliseconds.
+    pub(crate) snoozed_until: Option<i64>,
 }
 
 /// What a step did.
@@ -147,10 +174,18 @@ pub(crate) fn step<'a>(
         };
         let episode = &mut episodes[place];
         let standing = episode.standing();
+        if let Some(words) = episode.acknowledging.take() {
+            let told = episode.tell(rule, account_id, now, Change::Acknowledged, Some(words));
+            stepped.told.push(told);
+            stepped.moved = true;
+        }
+        let words = episode.resolving.clone();
         let change = episode.step(rule, facts, now, mode, is_watched);
         stepped.moved |= episode.standing() != standing;
         if let Some(change) = change {
-            stepped.told.push(episode.tell(rule, account_id, change));
+            let words = words.filter(|_| change == Change::Resolved);
+            let told = episode.tell(rule, account_id, now, change, words);
+            stepped.told.push(told);
         }
     }
     // Of a rule that has never opened there is nothing to keep once `when` no longer holds.
@@ -175,7 +210,7 @@ pub(crate) fn retract<'a>(
         if should_have_opened(&episode.rule, episode.opened_at) == Some(false) {
             episode.end(now);
             episode.is_retracted = true;
-            told.push(episode.tell(rule, account_id, Change::Retracted));
+            told.push(episode.tell(rule, account_id, now, Change::Retracted, None));
         }
     }
     told
@@ -188,6 +223,50 @@ pub(crate) fn open(episodes: &[Episode]) -> impl Iterator<Item = OpenEpisode<'_>
         rule: &episode.rule,
         opened_at: episode.opened_at,
     })
+}
+
+/// Does to the open episode that an action names what it says; returns whether there is such a one. What
+/// people were not told of they cannot answer.
+pub(crate) fn act(episodes: &mut [Episode], account_id: &str, action: Action) -> bool {
+    let mut told = episodes.iter_mut().filter(|episode| episode.is_told());
+    let Some(episode) = told.find(|episode| episode.id(account_id) == action.episode_id) else {
+        return false;
+    };
+    match action.kind {
+        Kind::Acknowledge if episode.acknowledged_at == 0 => {
+            episode.acknowledged_at = action.stamp.at;
+            episode.acknowledging = Some(action.words);
+        }
+        Kind::Acknowledge => {}
+        Kind::Snooze { until } => {
+            Number::replace(&mut episode.snoozed_until, Some(until), action.stamp);
+        }
+        Kind::Resolve => {
+            episode.resolving.get_or_insert(action.words);
+        }
+    }
+    true
+}
+
+/// The same when the episodes were recalled from what was told of them: one that is over may have been
+/// ended by this action.
+pub(crate) fn act_again(episodes: &mut [Episode], account_id: &str, action: Action) {
+    if action.kind == Kind::Resolve
+        && let Some(ended) = episodes.iter_mut().find(|episode| {
+            let is_over = !episode.is_open && !episode.is_retracted;
+            is_over && episode.id(account_id) == action.episode_id
+        })
+    {
+        ended.waits_for_clear |= action.stamp.at <= ended.resolved_at;
+        return;
+    }
+    act(episodes, account_id, action);
+}
+
+/// When the first snooze of an open episode ends after `now`, milliseconds.
+pub(crate) fn next_wake(episodes: &[Episode], now: i64) -> Option<i64> {
+    let open = episodes.iter().filter(|episode| episode.is_told());
+    open.filter_map(|episode| episode.snoozed_until(now)).min()
 }
 
 /// Takes over the episodes of `lived`, the account's history lived again, where the account has none of
@@ -220,7 +299,7 @@ pub struct ToldChange {
     pub rule: String,
     /// `info`, `warning` or `critical`.
     pub severity: String,
-    /// `opened`, `escalated`, `resolved` or `retracted`.
+    /// `opened`, `escalated`, `acknowledged`, `resolved` or `retracted`.
     pub change: String,
     /// When the change was found, milliseconds.
     pub at: i64,
@@ -239,8 +318,7 @@ pub(crate) fn recall(account_id: &str, changes: &[ToldChange]) -> Vec<Episode> {
         // An id does not give its number away, but the numbers are small.
         let mut newest = None;
         for number in 1..=MOST_EPISODES {
-            let episode_id = id("ep", &[account_id, rule, &number.to_string()]);
-            if let Some(changes) = episodes.remove(episode_id.as_str()) {
+            if let Some(changes) = episodes.remove(episode_id(account_id, rule, number).as_str()) {
                 newest = Some((number, changes));
             }
             if episodes.is_empty() {
@@ -261,8 +339,10 @@ pub(crate) fn sort(episodes: &mut [Episode]) {
 /// Whether the episodes can have come to be so, which a state that was read must prove.
 pub(crate) fn are_sound(episodes: &[Episode]) -> bool {
     let can_be = |episode: &Episode| {
-        let times = [episode.opened_at, episode.resolved_at];
-        times.iter().all(|at| Event::TIMES.contains(at)) && episode.number < u32::MAX
+        let times = [episode.opened_at, episode.resolved_at, episode.acknowledged_at];
+        let is_snooze = episode.snoozed_until.as_ref().is_none_or(Number::is_sound)
+            && is_stated_time(&episode.snoozed_until);
+        times.iter().all(|at| Event::TIMES.contains(at)) && episode.number < u32::MAX && is_snooze
     };
     episodes.is_sorted_by(|one, other| one.rule < other.rule) && episodes.iter().all(can_be)
 }
@@ -274,6 +354,7 @@ impl Episode {
         let end = changes
             .iter()
             .find(|change| ends.contains(&change.change.as_str()));
+        let acknowledged = changes.iter().find(|change| change.change == "acknowledged");
         let opened_at = changes.iter().map(|change| change.opened_at.unwrap_or(change.at));
         Episode {
             rule: rule.to_string(),
@@ -285,6 +366,8 @@ impl Episode {
             resolved_at: end.map_or(0, |end| end.at),
             held: 0,
             is_retracted: end.is_some_and(|end| end.change == "retracted"),
+            acknowledged_at: acknowledged.map_or(0, |change| change.at),
+            ..Episode::default()
         }
     }
 
@@ -299,14 +382,21 @@ impl Episode {
         self.is_open && self.is_announced
     }
 
+    /// Until when it is snoozed, milliseconds, if it is at `now`.
+    fn snoozed_until(&self, now: i64) -> Option<i64> {
+        let until = number(&self.snoozed_until)? as i64;
+        (until > now).then_some(until)
+    }
+
     /// All of it that a step can change without opening or ending it.
-    fn standing(&self) -> (u32, bool, bool, bool, u32) {
+    fn standing(&self) -> (u32, bool, bool, bool, u32, bool) {
         (
             self.number,
             self.is_open,
             self.is_announced,
             self.is_critical,
             self.held,
+            self.waits_for_clear,
         )
     }
 
@@ -319,7 +409,8 @@ impl Episode {
         is_watched: bool,
     ) -> Option<Change> {
         if !self.is_open {
-            if !is_watched || rule.holds(facts) != Some(true) {
+            self.waits_for_clear &= is_watched && !rule.is_clear(facts);
+            if !is_watched || self.waits_for_clear || rule.holds(facts) != Some(true) {
                 self.held = 0;
                 return None;
             }
@@ -327,15 +418,9 @@ impl Episode {
             if self.held < rule.hold || self.is_cooling(rule, now) {
                 return None;
             }
-            self.number += 1;
-            self.is_open = true;
-            self.is_announced = false;
-            self.is_critical = false;
-            self.is_retracted = false;
-            self.opened_at = now;
-            self.resolved_at = 0;
-            self.held = 0;
-        } else if !is_watched || rule.is_clear(facts) {
+            self.open(now);
+        } else if !is_watched || self.resolving.is_some() || rule.is_clear(facts) {
+            self.waits_for_clear = is_watched && !rule.is_clear(facts);
             self.end(now);
             return self.is_announced.then_some(Change::Resolved);
         }
@@ -350,16 +435,29 @@ impl Episode {
             return Some(Change::Opened);
         }
         // An escalation that cannot be told now is found again later, if it lasts.
-        if !escalates || mode.is_quiet_about(rule) {
+        if !escalates || mode.is_quiet_about(rule) || self.snoozed_until(now).is_some() {
             return None;
         }
         self.is_critical = true;
         Some(Change::Escalated)
     }
 
+    fn open(&mut self, now: i64) {
+        *self = Episode {
+            rule: std::mem::take(&mut self.rule),
+            number: self.number + 1,
+            is_open: true,
+            opened_at: now,
+            ..Episode::default()
+        };
+    }
+
     fn end(&mut self, now: i64) {
         self.is_open = false;
         self.resolved_at = now;
+        self.acknowledging = None;
+        self.resolving = None;
+        self.snoozed_until = None;
     }
 
     fn is_cooling(&self, rule: &Rule, now: i64) -> bool {
@@ -367,7 +465,18 @@ impl Episode {
         self.number > 0 && !self.is_retracted && since < rule.cooldown_days
     }
 
-    fn tell<'a>(&self, rule: &'a Rule, account_id: &str, change: Change) -> Told<'a> {
+    fn id(&self, account_id: &str) -> String {
+        episode_id(account_id, &self.rule, self.number)
+    }
+
+    fn tell<'a>(
+        &self,
+        rule: &'a Rule,
+        account_id: &str,
+        now: i64,
+        change: Change,
+        action: Option<Words>,
+    ) -> Told<'a> {
         let number = self.number.to_string();
         Told {
             rule,
@@ -377,15 +486,22 @@ impl Episode {
             } else {
                 rule.severity
             },
-            episode_id: id("ep", &[account_id, &rule.name, &number]),
+            episode_id: self.id(account_id),
             alert_id: id("al", &[account_id, &rule.name, &number, change.as_str()]),
             opened_at: self.opened_at,
+            action,
+            snoozed_until: self.snoozed_until(now),
         }
     }
 }
 
+/// The id of an account's episode of a rule, which are numbered from 1.
+pub fn episode_id(account_id: &str, rule: &str, number: u32) -> String {
+    id("ep", &[account_id, rule, &number.to_string()])
+}
+
 /// An id that follows from its parts: a prefix and 32 hexadecimal digits.
-fn id(prefix: &str, parts: &[&str]) -> String {
+pub(crate) fn id(prefix: &str, parts: &[&str]) -> String {
     let mut text = Vec::new();
     for part in parts {
         text.extend_from_slice(&(part.len() as u64).to_le_bytes());

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::account::Account;
+use event::Event;
+
+use crate::account::{Account, read_properties};
+use crate::action::Action;
 use crate::alert::{AlertChange, Subject};
 use crate::config::Model;
 use crate::episode::{self, Mode, OpenEpisode, Told, ToldChange};
@@ -104,6 +107,12 @@ impl Account {
         episode::open(&self.state.episodes)
     }
 
+    /// When an episode's snooze ends next after `now`, milliseconds: what it kept quiet is told then, if it
+    /// lasts.
+    pub fn next_wake(&self, now: i64) -> Option<i64> {
+        episode::next_wake(&self.state.episodes, now)
+    }
+
     /// Whether the condition of a rule holds for the account at an evaluation of it; `None` when no
     /// rule of that name is in force. A condition that is unknown, and one of a rule that does not
     /// watch such accounts, does not hold.
@@ -164,6 +173,21 @@ impl Account {
         let episodes = episode::recall(&self.account_id, changes);
         let lived = std::mem::replace(&mut self.state.episodes, episodes);
         episode::adopt(&mut self.state.episodes, &lived);
+    }
+
+    /// Does again what people did, in its order: after [`Account::keep_told`] or [`Account::recall_told`],
+    /// since what followed from some of it was not told. `was_recalled` says which.
+    pub fn act_again<'a>(&mut self, actions: impl IntoIterator<Item = &'a Event>, was_recalled: bool) {
+        for event in actions {
+            let Some(action) = Action::of(event, &read_properties(event)) else {
+                continue;
+            };
+            if was_recalled {
+                episode::act_again(&mut self.state.episodes, &self.account_id, action);
+            } else {
+                episode::act(&mut self.state.episodes, &self.account_id, action);
+            }
+        }
     }
 
     /// What is known of the account besides its numbers.

@@ -118,6 +118,9 @@ impl DayCounter {
 
     /// Counts an event; returns the day before it, when that is over.
     pub fn take(&mut self, event: &Event) -> Option<Daily> {
+        if !event.event_type.is_of_customer() {
+            return None;
+        }
         let number = local_day(event.happened_at(), &self.zone);
         let over = match &self.day {
             Some(day) if day.day != number => self.finish(),

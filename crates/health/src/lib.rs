@@ -31,6 +31,7 @@
 //! ```
 
 mod account;
+mod action;
 mod alert;
 pub mod backtest;
 mod calendar;
@@ -62,7 +63,7 @@ pub use alert::AlertChange;
 pub use calendar::{Calendar, CalendarConfig};
 pub use config::{ConfigError, HealthConfig, MilestoneConfig, Model, Weights};
 pub use days::{DETAILED_DAYS, KEPT_DAYS};
-pub use episode::{Mode, OpenEpisode, ToldChange};
+pub use episode::{Mode, OpenEpisode, ToldChange, episode_id};
 pub use evaluate::{Evaluation, Profile, SegmentBaselines};
 pub use history::{DayCounter, Replay, midnight_from};
 pub use ids::Recall;

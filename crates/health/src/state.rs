@@ -278,7 +278,7 @@ impl AccountState {
                     Number::replace(&mut self.last_nps, properties.f64("score"), stamp);
                 }
             }
-            EventType::Engagement | EventType::Error => {}
+            EventType::Engagement | EventType::Error | EventType::Action => {}
         }
         if is_activity(event.event_type) {
             earliest(&mut self.first_active_at, at);
@@ -293,10 +293,14 @@ impl AccountState {
 
     /// Lets go of what is too much to keep.
     fn tidy(&mut self, model: &Model) {
+        self.tidy_ids(model);
+        ticket::tidy(&mut self.tickets, self.last_event_at.unwrap_or(i64::MIN));
+    }
+
+    pub(crate) fn tidy_ids(&mut self, model: &Model) {
         if self.ids.len() > model.config.remember_ids_max {
             self.ids.forget(i64::MIN, model.config.remember_ids_max);
         }
-        ticket::tidy(&mut self.tickets, self.last_event_at.unwrap_or(i64::MIN));
     }
 
     /// When a milestone or feature of that name first happened.

@@ -102,7 +102,7 @@ impl Store {
                                 toUnixTimestamp64Milli(parseDateTime64BestEffortOrZero(
                                     JSONExtractString(last_body, 'timestamp'), 3, 'UTC')) AS changed_at,
                                 transform(JSONExtractString(last_body, 'data', 'change'),
-                                    ['opened', 'escalated'], [0, 1], 2) AS rank
+                                    ['opened', 'escalated', 'acknowledged'], [0, 1, 1], 2) AS rank
                          FROM
                          (
                              SELECT alert_id, max(attempt) AS last_attempt,

@@ -10,6 +10,7 @@ mod accounts;
 mod alerts;
 mod client;
 mod config;
+mod episodes;
 mod events;
 mod failure;
 mod insert;
@@ -33,6 +34,7 @@ pub use accounts::{
 pub use alerts::{PendingDelivery, WaitingDelivery, WaitingQuery};
 pub use client::{Error, MayWrite, Store};
 pub use config::ClickHouseConfig;
+pub use episodes::{ActionRow, EpisodeRow};
 pub use events::SeenEvent;
 pub use journey::{
     Journey, JourneyQuery, LateAccount, MilestoneGroup, OnboardingGroup, StageGroup, TtvCohort, TtvQuery,

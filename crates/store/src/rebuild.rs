@@ -144,11 +144,13 @@ impl Store {
         Ok(rows.first().map_or(0, |row| row.count))
     }
 
-    /// How many accounts and events there are.
+    /// How many accounts and events there are; an account of which only the team's actions are known is none.
     pub async fn extent(&self) -> Result<Extent, Error> {
         let rows: Vec<Extent> = self
             .fetch("count the events", true, |client| {
-                client.query("SELECT uniqExact(account_id) AS accounts, count() AS events FROM events")
+                client.query(
+                    "SELECT uniqExactIf(account_id, type != 'action') AS accounts, count() AS events FROM events",
+                )
             })
             .await?;
         Ok(rows.first().copied().unwrap_or_default())
@@ -246,7 +248,7 @@ impl Store {
                     .query(
                         "WITH toInt32(kafkaMurmurHash(account_id) % ?) AS partition
                          SELECT partition, max(toUnixTimestamp64Milli(least(occurred_at, received_at))) AS newest
-                         FROM events WHERE kafka_offset < arrayElement(?, partition + 1)
+                         FROM events WHERE kafka_offset < arrayElement(?, partition + 1) AND type != 'action'
                          GROUP BY partition",
                     )
                     .bind(next_offsets.len())
@@ -265,7 +267,7 @@ impl Store {
         Ok(until)
     }
 
-    /// The accounts behind `after` that have an event, in their order, `most` of them at most.
+    /// The accounts behind `after` that have an event of their own, in their order, `most` of them at most.
     pub async fn accounts_of_events(&self, after: &str, most: u64) -> Result<Vec<String>, Error> {
         #[derive(Row, Deserialize)]
         struct Named {
@@ -275,7 +277,7 @@ impl Store {
             .fetch("list the accounts", true, |client| {
                 client
                     .query(
-                        "SELECT account_id FROM events WHERE account_id > ?
+                        "SELECT account_id FROM events WHERE account_id > ? AND type != 'action'
                          GROUP BY account_id ORDER BY account_id LIMIT ?",
                     )
                     .with_setting("optimize_aggregation_in_order", "1")
@@ -300,7 +302,7 @@ impl Store {
                      SELECT account_id, any(number) AS partition,
                             min(toUnixTimestamp64Milli(least(occurred_at, received_at))) AS first_at
                      FROM events
-                     WHERE account_id IN ? AND kafka_offset < arrayElement(?, number + 1)
+                     WHERE account_id IN ? AND kafka_offset < arrayElement(?, number + 1) AND type != 'action'
                      GROUP BY account_id ORDER BY account_id",
                 )
                 .bind(next_offsets.len())

@@ -149,7 +149,7 @@ impl Verifier {
                 &format!(
                     "SELECT account_id, sum(counted) AS events FROM
                     (
-                        SELECT account_id, count() AS counted FROM events {filter} GROUP BY account_id
+                        SELECT account_id, countIf(type != 'action') AS counted FROM events {filter} GROUP BY account_id
                         UNION ALL
                         SELECT account_id, 0 FROM account_scores_latest {filter}
                     ) GROUP BY account_id {sampled}"

@@ -85,7 +85,9 @@ pub(crate) fn live_on(account: &mut Account, model: &Model) {
         if let Some(user) = folded.user {
             account.user(user);
         }
-        account.daily(folded.day);
+        if let Some(day) = folded.day {
+            account.daily(day);
+        }
     }
     if account.must_recount() {
         account.recount(later_events(), model);

@@ -66,6 +66,7 @@ pub const TARGETS: &[Target] = &[
             "accepted ticket",
             "accepted survey",
             "accepted engagement",
+            "accepted action",
             "accepted error",
         ],
     },

@@ -122,7 +122,10 @@ fn days_are_counted(
         users: BTreeSet<String>,
     }
     let mut days: BTreeMap<u16, Counted> = BTreeMap::new();
-    for (_, _, event) in events {
+    for (_, _, event) in events
+        .iter()
+        .filter(|(_, _, event)| event.event_type.is_of_customer())
+    {
         let at = Timestamp::from_millisecond(event.happened_at()).map_err(|error| error.to_string())?;
         let date = at.to_zoned(zone.clone()).date();
         let day = date
@@ -164,7 +167,10 @@ fn days_are_counted(
 
 /// The row of each midnight, given all that is known now.
 fn midnights_are_right(world: &World, account_id: &str, events: &[(i32, i64, Event)]) -> Result<(), String> {
-    let happened = events.iter().map(|(_, _, event)| event.happened_at());
+    let of_customer = events
+        .iter()
+        .filter(|(_, _, event)| event.event_type.is_of_customer());
+    let happened = of_customer.map(|(_, _, event)| event.happened_at());
     let Some(begun) = happened.min() else {
         return Ok(());
     };
@@ -239,7 +245,7 @@ fn alerts_are_whole(world: &World) -> Result<(), String> {
             "opened" if known.is_none() => {
                 open.insert(of, &change.episode_id);
             }
-            "escalated" if known == Some(change.episode_id.as_str()) => {}
+            "escalated" | "acknowledged" if known == Some(change.episode_id.as_str()) => {}
             "resolved" | "retracted" if known == Some(change.episode_id.as_str()) => {
                 open.remove(&of);
             }

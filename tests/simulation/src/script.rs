@@ -107,6 +107,18 @@ fn something(rng: &mut Rng, account_id: String, event_id: String, at: i64, oldes
             let feature = ["report", "export", "share"][rng.usize(0..3)];
             (EventType::Feature, feature, String::new())
         }
+        13..=14 => {
+            let name = ["acknowledged", "snoozed", "resolved", "noted"][rng.usize(0..4)];
+            // Rules that such lives meet.
+            let rule = ["escalated_ticket", "nps_detractor"][rng.usize(0..2)];
+            let episode = health::episode_id(&account_id, rule, rng.u32(1..3));
+            let until = at + rng.i64(0..6 * HOUR);
+            (
+                EventType::Action,
+                name,
+                format!(r#"{{"episode_id":"{episode}","until":{until},"by":"cs"}}"#),
+            )
+        }
         _ => (EventType::Login, "", String::new()),
     };
     let late = match rng.u8(0..4) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use event::Event;
 use health::{Account, Model, SegmentBaselines, ToldChange, midnight_from};
 use store::{AccountRow, DailyRow, MetricsRow, ScoresRow, StateRow, UserRow};
 
@@ -17,6 +18,8 @@ pub(super) struct Before {
     pub(super) state: Option<Account>,
     /// … and what was alerted about, where it cannot.
     pub(super) told: Vec<ToldChange>,
+    /// What people did about its alerts, in its order.
+    pub(super) actions: Vec<Event>,
     /// Its days with a row, in days since 1970-01-01.
     pub(super) days: BTreeSet<u16>,
 }
@@ -98,6 +101,7 @@ impl Terms<'_> {
             Some(state) => account.keep_told(state),
             None => account.recall_told(&before.told),
         }
+        account.act_again(&before.actions, before.state.is_none());
 
         let account_id = account.account_id().to_string();
         let coverage = Coverage {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use event::{Event, EventType};
 use health::{Account, Model, SegmentBaselines, ToldChange};
-use store::{AccountExtent, Store};
+use store::{AccountExtent, HistoricEvent, Store};
 use tokio::task::JoinSet;
 use tokio::time::Duration;
 use tracing::warn;
@@ -135,6 +136,15 @@ impl Shared {
                 (extent, Lives::new(requests, terms.segments, terms.model))
             });
             made.events += u64::from(event.kafka_offset < next_offset);
+            if event.kafka_offset < next_offset
+                && let Some(action) = action_of(&event)
+            {
+                known
+                    .entry(extent.account_id.clone())
+                    .or_default()
+                    .actions
+                    .push(action);
+            }
             lives.take(event);
         }
         self.write(&mut rows, &mut made).await?;
@@ -214,6 +224,14 @@ impl Shared {
         store.insert_accounts(&token, &rows.accounts).await?;
         store.insert_states(&token, &rows.states).await
     }
+}
+
+/// What people did, if the row is of that.
+fn action_of(row: &HistoricEvent) -> Option<Event> {
+    if row.r#type != EventType::Action.as_str() {
+        return None;
+    }
+    rows::historic_event(row.clone())
 }
 
 /// Of what is kept by partition, that of one.

@@ -88,7 +88,8 @@ pub(super) fn may_write_without_key(allowed: &[String], headers: &HeaderMap) -> 
     named || origin.to_str().is_ok_and(is_of_this_machine)
 }
 
-fn is_of_this_machine(origin: &str) -> bool {
+/// Whether an origin is a page of this machine.
+pub(crate) fn is_of_this_machine(origin: &str) -> bool {
     let Some((_, authority)) = origin.split_once("://") else {
         return false;
     };

@@ -47,13 +47,14 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub use config::CollectorConfig;
+pub(crate) use cors::is_of_this_machine;
 pub(crate) use outcome::Outcome;
+pub(crate) use outlet::Outlet;
 pub use segment::batch_messages;
 pub use write_keys::{NewWriteKey, WriteKeyKind};
 
 use budget::Budget;
 use metrics::CollectorMetrics;
-use outlet::Outlet;
 use write_keys::WriteKeys;
 
 use crate::readiness::Readiness;
@@ -92,7 +93,7 @@ pub(crate) struct Collector {
     max_event_bytes: usize,
     keys: WriteKeys,
     budget: Budget,
-    outlet: Outlet,
+    outlet: Arc<Outlet>,
     metrics: CollectorMetrics,
     state: AtomicU8,
 }
@@ -134,6 +135,7 @@ impl Collector {
         kafka.producer_queue_kib = kafka.producer_queue_kib.max(least_kib);
         kafka.producer_queue_records = kafka.producer_queue_records.max(least_records);
         let outlet = Outlet::new(kafka, sink).map_err(|error| Error::Collector(error.to_string()))?;
+        let outlet = Arc::new(outlet);
         Ok(Arc::new(Collector {
             door: collection.door.clone(),
             max_event_bytes: collection.max_event_bytes,
@@ -152,6 +154,11 @@ impl Collector {
         if sink == Sink::Nowhere {
             self.state.store(WELL, Ordering::Relaxed);
         }
+    }
+
+    /// Where accepted events go out.
+    pub(crate) fn outlet(&self) -> Arc<Outlet> {
+        Arc::clone(&self.outlet)
     }
 
     /// The routes, without the bounds of the API's own.
@@ -254,7 +261,7 @@ impl Collector {
     clippy::disallowed_methods,
     reason = "the edge where the time of receipt enters"
 )]
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -29,14 +29,14 @@ pub(super) struct Item<'a> {
 }
 
 /// Sends to the broker. A producer that is broken for good is replaced.
-pub(super) struct Outlet {
+pub(crate) struct Outlet {
     kafka: KafkaConfig,
     /// `None`: everything is acknowledged at once and kept nowhere.
     producer: Option<Mutex<Producer>>,
 }
 
 /// Resolves when a record is acknowledged, or has failed.
-pub(super) enum Acknowledgement {
+pub(crate) enum Acknowledgement {
     Broker(Delivery),
     AtOnce,
 }
@@ -63,7 +63,7 @@ impl Future for Acknowledgement {
 }
 
 impl Outlet {
-    pub(super) fn new(kafka: KafkaConfig, sink: Sink) -> Result<Outlet, Error> {
+    pub(crate) fn new(kafka: KafkaConfig, sink: Sink) -> Result<Outlet, Error> {
         let producer = match sink {
             Sink::Broker => Some(Mutex::new(Producer::new(&kafka)?)),
             Sink::Nowhere => None,
@@ -76,7 +76,7 @@ impl Outlet {
     }
 
     /// Looks at an error: after one that ends the producer there is a new one.
-    pub(super) fn note(&self, error: &Error) {
+    pub(crate) fn note(&self, error: &Error) {
         if let (Error::ProducerFatal { .. }, Some(producer)) = (error, &self.producer) {
             warn!(%error, "making a new producer");
             match Producer::new(&self.kafka) {
@@ -101,7 +101,7 @@ impl Outlet {
         Ok(Acknowledgement::Broker(delivery))
     }
 
-    pub(super) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Acknowledgement, Error> {
+    pub(crate) fn accept(&self, event: &Event, encoded: &mut Vec<u8>) -> Result<Acknowledgement, Error> {
         encoded.clear();
         wire::encode(event, encoded);
         self.send(topics::EVENTS, Some(event.account_id.as_bytes()), encoded, &[])

@@ -31,7 +31,7 @@ async fn every_documented_route_takes_events_and_answers_in_the_documented_shape
         .as_object()
         .unwrap()
         .iter()
-        .filter(|(_, route)| documents_a_post(&document, route))
+        .filter(|(path, route)| path.starts_with("/v1/") && documents_a_post(&document, route))
         .map(|(path, _)| path.as_str())
         .collect();
     let expected = [

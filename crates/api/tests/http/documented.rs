@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::data::furnished;
 use crate::outcome::alarmed;
 use crate::receipts::proven;
-use crate::support::{body, header, local, nowhere, serve};
+use crate::support::{body, header, local, nowhere, problem_of, serve};
 
 async fn document() -> Value {
     let server = serve(local(), nowhere()).await;
@@ -31,7 +31,7 @@ async fn the_schema_of_each_type_of_event_is_served_and_judges_events() {
     let server = serve(local(), nowhere()).await;
     let index = body(server.get("/schemas/events").send().await.unwrap()).await;
     let listed = index["schemas"].as_array().unwrap();
-    assert_eq!(listed.len(), 10);
+    assert_eq!(listed.len(), 11);
     for entry in listed {
         let event_type = entry["type"].as_str().unwrap();
         let response = server.get(entry["href"].as_str().unwrap()).send().await.unwrap();
@@ -94,6 +94,29 @@ async fn every_route_takes_the_documented_parameters_and_no_others() {
 }
 
 #[tokio::test]
+async fn every_action_on_an_alert_is_documented_and_needs_kafka() {
+    let document = document().await;
+    let server = serve(local(), nowhere()).await;
+    let mut checked = 0;
+    for (path, route) in document["paths"].as_object().unwrap() {
+        if !path.starts_with("/api/v1/alerts/") || route.get("post").is_none() {
+            continue;
+        }
+        let mut asked = serde_json::json!({"by": "Sato", "note": "x"});
+        if path.ends_with("/snooze") {
+            asked["hours"] = 24.into();
+        }
+        let request = server.post(&path.replace("{id}", "al_1"));
+        let request = request.header("content-type", "application/json");
+        let response = request.body(asked.to_string()).send().await.unwrap();
+        let problem = problem_of(response, 503).await;
+        assert_eq!(problem["type"], "urn:mimamori:problem:no-kafka", "{path}");
+        checked += 1;
+    }
+    assert_eq!(checked, 4);
+}
+
+#[tokio::test]
 async fn the_values_that_a_parameter_allows_are_the_documented_ones() {
     let document = document().await;
     let server = serve(local(), nowhere()).await;
@@ -138,6 +161,7 @@ async fn every_answer_has_the_documented_shape() {
         ),
         ("/api/v1/accounts/{id}/timeline", "/api/v1/accounts/acme/timeline"),
         ("/api/v1/alerts", "/api/v1/alerts"),
+        ("/api/v1/alerts", "/api/v1/alerts?state=open"),
         ("/api/v1/journey", "/api/v1/journey"),
         ("/api/v1/ttv", "/api/v1/ttv"),
     ]

@@ -58,7 +58,7 @@ const MS_PER_HOUR: i64 = 3_600_000;
 /// - **Segment**, when `type` is one of its six calls and there is no `event_id`, or when there is a
 ///   `messageId` and none of the native fields.
 /// - **native JSON**, when there is an `event_id`, `account_id` or `occurred_at`, or `type` is one of
-///   the ten.
+///   the eleven.
 ///
 /// # What native JSON may hold
 /// Fields that are not known are ignored, so that a newer client can talk to an older server. One

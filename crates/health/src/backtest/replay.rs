@@ -85,7 +85,7 @@ impl<'m> Replay<'m> {
     /// Takes the next event.
     pub fn fold(&mut self, event: Event) {
         let at = event.happened_at();
-        if at > self.until {
+        if at > self.until || !event.event_type.is_of_customer() {
             return;
         }
         if self.next.is_none() {

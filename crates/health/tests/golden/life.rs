@@ -138,7 +138,9 @@ impl Life {
             let mut earliest = i64::MAX;
             while let Some(event) = events.get(folded).filter(|event| event.received_at <= now) {
                 account.fold(event, folded as i64, &model);
-                earliest = earliest.min(event.happened_at());
+                if event.event_type.is_of_customer() {
+                    earliest = earliest.min(event.happened_at());
+                }
                 folded += 1;
                 if account.must_recount() {
                     account.recount(&events[..folded], &model);

@@ -60,6 +60,7 @@ golden! {
     late_data,
     leap_day_and_summer_time,
     nps_detractor,
+    people_act,
     recoverer,
     stalled_onboarding,
     tiers_and_currencies,

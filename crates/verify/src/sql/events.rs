@@ -1,4 +1,5 @@
-//! Which events enter, and the local days on which they happened.
+//! Which events enter, and the local days on which they happened. What the team does about an account
+//! (type `action`) is no deed of the customer and does not enter.
 
 use std::collections::BTreeSet;
 
@@ -121,7 +122,7 @@ pub(super) fn covered(targets: &[Target], known_at: Option<i64>) -> String {
             SELECT account_id, user_id, type, name, properties, kafka_offset,
                 toUnixTimestamp64Milli(least(occurred_at, received_at)) AS at, xxh3(event_id) AS hash
             FROM events FINAL
-            WHERE account_id IN ({accounts}){known}
+            WHERE account_id IN ({accounts}) AND type != 'action'{known}
         ) AS happened
         INNER JOIN targets USING (account_id)
         WHERE kafka_offset <= cut_offset AND at <= evaluated_at
@@ -145,7 +146,7 @@ FROM
         SELECT account_id, type, properties, kafka_offset,
             toUnixTimestamp64Milli(least(occurred_at, received_at)) AS at, xxh3(event_id) AS hash
         FROM events FINAL
-        WHERE account_id IN ({accounts}){known}
+        WHERE account_id IN ({accounts}) AND type != 'action'{known}
     ) AS happened
     INNER JOIN
     (
@@ -185,7 +186,7 @@ FROM
 (
     SELECT account_id, type, toString(name) AS name, user_id, properties,
         local_day(toUnixTimestamp64Milli(least(occurred_at, received_at)), zone) AS day
-    FROM (SELECT * FROM events FINAL WHERE account_id IN ({listed})) AS happened
+    FROM (SELECT * FROM events FINAL WHERE account_id IN ({listed}) AND type != 'action') AS happened
     INNER JOIN (SELECT * FROM values('account_id String, zone String', {rows})) AS accounts USING (account_id)
     LEFT JOIN (SELECT partition, 1 AS is_known, next_offset FROM checkpoints FINAL) AS folded
         ON happened.kafka_partition = folded.partition
