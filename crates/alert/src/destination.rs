@@ -130,6 +130,10 @@ impl Manner {
 
 /// The transport of any kind.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one for each destination, which stays where it is made"
+)]
 pub(crate) enum Sender {
     Webhook(webhook::Webhook),
     Slack(slack::Slack),
