@@ -1,13 +1,21 @@
-//! Which network addresses a webhook may go to.
+//! Which network addresses a message may go to.
 //!
 //! Whoever may write a destination's address must not be able to reach what only this machine's
 //! neighbours can: loopback, private and link-local networks, a cloud's metadata service. The check is
 //! made on the addresses that the connection is opened to, after every lookup, so that a name whose
 //! answer changes does not get around it. What is not known to be public is refused.
 
+use std::fmt;
+use std::future::Future;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// What goes wrong with a lookup.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whether `address` is one of the public internet.
 pub fn is_public(address: IpAddr) -> bool {
@@ -76,11 +84,12 @@ pub struct Refused {
 pub fn permit(
     host: &str,
     addresses: impl IntoIterator<Item = SocketAddr>,
+    is_permitted: fn(IpAddr) -> bool,
 ) -> Result<Vec<SocketAddr>, Refused> {
     let mut permitted = Vec::new();
     let mut refused = None;
     for address in addresses {
-        if is_public(address.ip()) {
+        if is_permitted(address.ip()) {
             permitted.push(address);
         } else if refused.is_none() {
             refused = Some(address.ip());
@@ -111,15 +120,72 @@ pub fn check_literal(host: &str) -> Result<(), Refused> {
     }
 }
 
-/// Looks names up with the system's resolver and hands on only public addresses.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PublicOnly;
+/// What a lookup finds.
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-impl Resolve for PublicOnly {
+/// Looks names up and hands on only the addresses that a destination may have. Every connection, of
+/// whatever protocol, is opened to an address that came from here.
+#[derive(Clone)]
+pub struct Guard {
+    look_up: Arc<dyn Fn(String, u16) -> Found + Send + Sync>,
+    is_permitted: fn(IpAddr) -> bool,
+}
+
+impl Guard {
+    /// With the system's resolver. With `allow_private_addresses` every address may be connected to.
+    pub fn new(allow_private_addresses: bool) -> Guard {
+        Guard {
+            look_up: Arc::new(|host, port| {
+                Box::pin(async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) })
+            }),
+            is_permitted: if allow_private_addresses {
+                |_| true
+            } else {
+                is_public
+            },
+        }
+    }
+
+    /// With another resolver and another notion of what is public.
+    #[cfg(test)]
+    pub fn of(
+        look_up: impl Fn(&str) -> Vec<IpAddr> + Send + Sync + 'static,
+        is_permitted: fn(IpAddr) -> bool,
+    ) -> Guard {
+        Guard {
+            look_up: Arc::new(move |host, port| {
+                let found = look_up(&host).into_iter();
+                let found = found.map(|address| SocketAddr::new(address, port)).collect();
+                Box::pin(async move { Ok(found) })
+            }),
+            is_permitted,
+        }
+    }
+
+    /// The addresses of `host` that may be connected to. A host that is written as an address is checked
+    /// like one that was looked up.
+    ///
+    /// # Errors
+    /// What the resolver says, or [`Refused`].
+    pub async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, BoxError> {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let found = (self.look_up)(bare.to_string(), port).await?;
+        Ok(permit(host, found, self.is_permitted)?)
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let permitted = permit(name.as_str(), found)?;
+            // The port of the address is put in by whoever connects.
+            let permitted = guard.addresses(name.as_str(), 0).await?;
             let addresses: Addrs = Box::new(permitted.into_iter());
             Ok(addresses)
         })
@@ -215,9 +281,9 @@ mod tests {
     fn of_a_name_with_both_only_the_public_addresses_are_used() {
         let inside: SocketAddr = "10.0.0.1:0".parse().unwrap();
         let outside: SocketAddr = "1.1.1.1:0".parse().unwrap();
-        assert_eq!(permit("x", [inside, outside]), Ok(vec![outside]));
-        assert!(permit("x", [inside]).is_err());
-        assert_eq!(permit("x", []), Ok(vec![]));
+        assert_eq!(permit("x", [inside, outside], is_public), Ok(vec![outside]));
+        assert!(permit("x", [inside], is_public).is_err());
+        assert_eq!(permit("x", [], is_public), Ok(vec![]));
     }
 
     #[test]
@@ -231,8 +297,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_resolver_refuses_a_name_that_leads_home() {
-        let outcome = PublicOnly.resolve("localhost".parse().unwrap()).await;
+        let outcome = Guard::new(false).resolve("localhost".parse().unwrap()).await;
         let error = outcome.err().expect("localhost is not public").to_string();
         assert!(error.contains("allow_private_addresses"), "{error}");
+        let literal = Guard::new(false).addresses("[::1]", 25).await;
+        assert!(literal.is_err(), "an address is no way around");
+        let permitted = Guard::new(true).addresses("127.0.0.1", 25).await.unwrap();
+        assert_eq!(permitted, ["127.0.0.1:25".parse().unwrap()]);
     }
 }

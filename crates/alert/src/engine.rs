@@ -16,12 +16,12 @@ use tracing::{info, warn};
 
 use crate::body::{self, Order};
 use crate::clock::Clock;
+use crate::destination::{Parcel, Transport};
 use crate::lane::{Change, DELIVERED, Lane, Offered, Reload, Shipment};
 use crate::metrics::AlertMetrics;
 use crate::offsets::{Offsets, Ticket};
 use crate::outcome::Answer;
 use crate::recorder::{self, Ledger, Numbered};
-use crate::webhook::Transport;
 
 /// The longest that a lane sleeps: due times are of the wall clock, which may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -356,6 +356,8 @@ enum Done {
         answer: Answer,
     },
     Cancelled,
+    /// The ledger cannot say what an answer depends on.
+    Unknown(store::Error),
     Reloaded {
         rows: Result<Vec<WaitingDelivery>, store::Error>,
         limit: usize,
@@ -381,7 +383,8 @@ async fn run_lane<L: Ledger, T: Transport>(
                 working.spawn(reload_lane(Arc::clone(&shared), destination.clone(), reload));
             }
             while let Some(shipment) = lane.next(now) {
-                working.spawn(ship(Arc::clone(&transport), shared.clock.clone(), shipment));
+                let (shared, transport) = (Arc::clone(&shared), Arc::clone(&transport));
+                working.spawn(ship(shared, transport, destination.clone(), shipment));
             }
             pending.set(i64::try_from(lane.held()).unwrap_or(i64::MAX));
             parked.set(i64::from(lane.is_parked()));
@@ -406,6 +409,7 @@ async fn run_lane<L: Ledger, T: Transport>(
             Some(done) = working.join_next(), if !working.is_empty() => {
                 match done.map_err(Stopped::Panicked)? {
                     Done::Cancelled => {}
+                    Done::Unknown(error) => return Err(error.into()),
                     Done::Answered { alert_id, begun, answer } => {
                         finish(&shared, slot, &alert_id, begun, &answer);
                     }
@@ -425,15 +429,49 @@ async fn run_lane<L: Ledger, T: Transport>(
     }
 }
 
-async fn ship<T: Transport>(transport: Arc<T>, clock: Clock, shipment: Shipment) -> Done {
-    let begun = clock.now();
+async fn ship<L: Ledger, T: Transport>(
+    shared: Arc<Shared<L>>,
+    transport: Arc<T>,
+    destination: String,
+    shipment: Shipment,
+) -> Done {
+    let attempt = async {
+        let reference = reference(&*shared.ledger, &*transport, &destination, &shipment.body).await?;
+        // What the ledger took to answer is not the receiver's.
+        let begun = shared.clock.now();
+        let parcel = Parcel {
+            alert_id: &shipment.alert_id,
+            body: &shipment.body,
+            reference: reference.as_deref(),
+        };
+        let answer = transport.send(parcel).await;
+        Ok((begun, answer))
+    };
     tokio::select! {
-        answer = transport.send(&shipment.alert_id, &shipment.body) => Done::Answered {
-            alert_id: shipment.alert_id.clone(),
-            begun,
-            answer,
+        attempted = attempt => match attempted {
+            Ok((begun, answer)) => Done::Answered {
+                alert_id: shipment.alert_id.clone(),
+                begun,
+                answer,
+            },
+            Err(error) => Done::Unknown(error),
         },
         _ = shipment.cancelled => Done::Cancelled,
+    }
+}
+
+/// What the receiver called the first message of the episode, for transports that can refer to it. Its row
+/// is written before any later change of the episode is sent.
+async fn reference<L: Ledger, T: Transport>(
+    ledger: &L,
+    transport: &T,
+    destination: &str,
+    body: &str,
+) -> Result<Option<String>, store::Error> {
+    let later = body::place(body).filter(|place| !place.order.is_first() && !place.episode_id.is_empty());
+    match later {
+        Some(place) if transport.wants_reference() => ledger.reference(destination, &place.episode_id).await,
+        _ => Ok(None),
     }
 }
 

@@ -5,10 +5,10 @@ use prometheus::Registry;
 
 use super::*;
 use crate::config::{Config, Destination};
+use crate::destination::{Means, Sender};
 use crate::lane::{FAILED, Limits, RETRYING};
 use crate::schedule::Schedule;
 use crate::testing::{Memory, PATIENCE, Receiver, Reply, SECRET, alert};
-use crate::webhook::Webhook;
 
 const ORIGIN: i64 = 1_795_309_323_000;
 
@@ -52,7 +52,8 @@ impl Fake {
 }
 
 impl Transport for Fake {
-    async fn send(&self, alert_id: &str, _body: &str) -> Answer {
+    async fn send(&self, parcel: Parcel<'_>) -> Answer {
+        let alert_id = parcel.alert_id;
         let nth = {
             let mut sent = lock(&self.sent);
             let nth = sent.iter().filter(|(id, _)| id == alert_id).count();
@@ -502,7 +503,7 @@ async fn every_alert_arrives_or_says_why_not_whatever_the_receiver_does() {
                 secret: SECRET.into(),
                 allow_private_addresses: true,
                 timeout_seconds: 0.2,
-                concurrency: 1,
+                concurrency: Some(1),
                 ..Destination::default()
             })
             .collect(),
@@ -510,6 +511,11 @@ async fn every_alert_arrives_or_says_why_not_whatever_the_receiver_does() {
     };
     let clock = Clock::wall();
     let schedule = Schedule::try_new(&[0.0, 0.02, 0.02, 0.02, 0.02], 0.2).unwrap();
+    let means = Means {
+        telling: Arc::default(),
+        retry_after_cap: Duration::from_secs(10),
+        clock: clock.clone(),
+    };
     let lanes = config
         .endpoints()
         .unwrap()
@@ -520,8 +526,7 @@ async fn every_alert_arrives_or_says_why_not_whatever_the_receiver_does() {
                 concurrency: endpoint.concurrency,
                 ..limits(&endpoint.name)
             };
-            let webhook = Webhook::new(endpoint, Duration::from_secs(10), clock.clone()).unwrap();
-            (limits, webhook)
+            (limits, Sender::new(&endpoint, &means).unwrap())
         })
         .collect();
     let ledger = Memory::new();
@@ -587,6 +592,10 @@ async fn a_ledger_that_refuses_ends_the_engine() {
     struct Refusing(AtomicUsize);
 
     impl Ledger for Refusing {
+        async fn reference(&self, _: &str, _: &str) -> Result<Option<String>, store::Error> {
+            Ok(None)
+        }
+
         async fn insert(&self, _: &str, _: &[store::DeliveryRow]) -> Result<(), store::Error> {
             self.0.fetch_add(1, Ordering::SeqCst);
             Err(store::Error::Refused {

@@ -351,6 +351,7 @@ impl Lane {
             }
         };
         row.http_status = answer.status();
+        row.reference = answer.reference().to_string();
         row.duration_ms = u32::try_from(now - at).unwrap_or(0);
         let finished = Finished {
             caused_at: caused_at.filter(|_| row.status == DELIVERED),

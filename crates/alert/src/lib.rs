@@ -1,4 +1,4 @@
-//! The alert worker: delivers the changes of alert episodes as signed webhooks.
+//! The alert worker: delivers the changes of alert episodes, as signed webhooks, messages, events or mail.
 //!
 //! What this crate keeps true:
 //!
@@ -10,15 +10,16 @@
 //! - A slow or dead destination delays no other, and memory does not grow with what waits for it:
 //!   what exceeds a destination's queue waits in ClickHouse alone.
 //!
-//! From the inside out: `schedule`, `outcome`, `signature`, `body` and `address` decide without
-//! doing any IO, and so does `lane`, which holds what waits for one destination; `webhook` makes the
-//! requests, `recorder` writes the rows, `engine` runs one lane for each destination, and `worker` joins
-//! that to Kafka.
+//! From the inside out: `schedule`, `outcome`, `signature`, `body`, `telling` and `address` decide without
+//! doing any IO, and so does `lane`, which holds what waits for one destination; `destination` renders
+//! and makes the requests, `recorder` writes the rows, `engine` runs one lane for each destination, and
+//! `worker` joins that to Kafka.
 
 mod address;
 mod body;
 mod clock;
 mod config;
+mod destination;
 mod engine;
 mod lane;
 mod metrics;
@@ -27,16 +28,19 @@ mod outcome;
 mod recorder;
 mod schedule;
 mod signature;
+mod telling;
 #[cfg(test)]
 mod testing;
-mod webhook;
+mod trial;
 mod worker;
 
 pub use address::Refused;
 // For the fuzzers.
 #[doc(hidden)]
 pub use body::render as webhook_body;
-pub use config::{Config, ConfigError, Destination, DestinationProblem, Kind};
+pub use config::{Config, ConfigError, Destination, DestinationProblem, HubspotObject, Kind};
 pub use schedule::ScheduleError;
 pub use signature::SecretError;
+pub use telling::{Language, Owner, RuleTelling, Wording};
+pub use trial::{Trial, TrialError, trial};
 pub use worker::{Error, Wiring, run};

@@ -21,6 +21,15 @@ pub enum Answer {
     Broken(String),
     /// No answer within so many milliseconds.
     TimedOut(u64),
+    /// The receiver answered, and more than the status of HTTP says what that means.
+    Judged {
+        /// The HTTP status, of a receiver that speaks HTTP.
+        status: Option<u16>,
+        /// What it means.
+        verdict: Verdict,
+        /// What the receiver calls what it was sent; empty when it says nothing.
+        reference: String,
+    },
 }
 
 /// What is to happen with the delivery.
@@ -51,7 +60,16 @@ impl Answer {
     pub fn status(&self) -> Option<u16> {
         match self {
             Answer::Status { code, .. } => Some(*code),
+            Answer::Judged { status, .. } => *status,
             Answer::Broken(_) | Answer::TimedOut(_) => None,
+        }
+    }
+
+    /// What the receiver calls what it was sent; empty when it did not say.
+    pub fn reference(&self) -> &str {
+        match self {
+            Answer::Judged { reference, .. } => reference,
+            _ => "",
         }
     }
 
@@ -65,6 +83,7 @@ impl Answer {
         let (code, retry_after, excerpt) = match self {
             Answer::Broken(reason) => return retry(reason.clone()),
             Answer::TimedOut(after) => return retry(format!("no answer within {after} ms")),
+            Answer::Judged { verdict, .. } => return verdict.clone(),
             Answer::Status {
                 code,
                 retry_after,

@@ -37,6 +37,13 @@ pub(crate) trait Ledger: Send + Sync + 'static {
         destination: &str,
         alert_ids: &[String],
     ) -> impl Future<Output = Result<Vec<String>, store::Error>> + Send;
+
+    /// What `destination` called the first message of an episode that it called anything.
+    fn reference(
+        &self,
+        destination: &str,
+        episode_id: &str,
+    ) -> impl Future<Output = Result<Option<String>, store::Error>> + Send;
 }
 
 impl Ledger for Store {
@@ -50,6 +57,10 @@ impl Ledger for Store {
 
     async fn attempted(&self, destination: &str, alert_ids: &[String]) -> Result<Vec<String>, store::Error> {
         Store::attempted(self, destination, alert_ids).await
+    }
+
+    async fn reference(&self, destination: &str, episode_id: &str) -> Result<Option<String>, store::Error> {
+        self.delivery_reference(destination, episode_id).await
     }
 }
 

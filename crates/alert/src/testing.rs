@@ -1,19 +1,28 @@
 //! What the tests of this crate share: a receiver that misbehaves as told, and a ledger in memory.
 
+pub mod mail;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use health::AlertChange;
+use serde_json::{Value, json};
 use store::{DeliveryRow, WaitingDelivery, WaitingQuery};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::address::Guard;
 use crate::body;
+use crate::clock::Clock;
+use crate::config::{Config, Destination};
+use crate::destination::message::{Message, Style};
+use crate::destination::{Means, Sender};
 use crate::lane::RETRYING;
 use crate::recorder::Ledger;
+use crate::telling::{Language, Owner};
 
 /// Nothing that is waited for takes this long unless it is broken.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -82,7 +91,15 @@ impl Drop for Receiver {
 impl Receiver {
     /// `reply` sees each request and how many came before it.
     pub async fn start(reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static) -> Receiver {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Receiver::start_at("127.0.0.1:0", reply).await
+    }
+
+    /// At an address of loopback.
+    pub async fn start_at(
+        address: &str,
+        reply: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+    ) -> Receiver {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (seen, requests) = watch::channel(Vec::new());
         let seen = Arc::new(seen);
@@ -194,6 +211,95 @@ async fn read_request(connection: &mut TcpStream, buffer: &mut Vec<u8>) -> Optio
     let body = String::from_utf8(buffer[end + 4..end + 4 + length].to_vec()).unwrap();
     buffer.drain(..end + 4 + length);
     Some(Request { line, headers, body })
+}
+
+/// The transport of a destination, as the worker makes it.
+pub fn sender(destination: Destination) -> Sender {
+    let config = Config {
+        destinations: vec![destination],
+        ..Config::default()
+    };
+    sender_of(&config, None)
+}
+
+/// The transport of the first destination of a configuration.
+pub fn sender_of(config: &Config, guard: Option<Guard>) -> Sender {
+    let endpoint = config.endpoints().unwrap().remove(0);
+    let means = Means {
+        telling: Arc::new(config.telling().unwrap()),
+        retry_after_cap: Duration::from_secs(3_600),
+        clock: Clock::wall(),
+    };
+    let guard = guard.unwrap_or_else(|| Guard::new(endpoint.allow_private_addresses));
+    Sender::with_guard(&endpoint, &means, guard).unwrap()
+}
+
+/// The canonical body of a change of an episode, as the worker makes it of what `health` says; `name` is
+/// the account's.
+pub fn canonical(name: &str, change: &str) -> String {
+    let (severity, en, ja) = match change {
+        "opened" => ("warning", "", ""),
+        "escalated" => ("critical", ", worse", "（悪化）"),
+        _ => ("warning", ", resolved", "（解消）"),
+    };
+    let payload = json!({
+        "kind": "at_risk",
+        "opened_at": "2026-10-30T00:00:00Z",
+        "account": {
+            "name": name, "owner": "田中 翔", "plan": "standard", "segment": "mid",
+            "stage": "adoption", "tier": "high", "mrr": 74400.0, "currency": "JPY",
+        },
+        "scores": {"health": 58.74, "band": "yellow", "churn_risk": 0.214, "confidence": 1.0},
+        "metrics": {
+            "usage_trend": 0.142, "days_to_renewal": 166.2,
+            "unused_key_features": ["dashboard.share", "workflow.automate"],
+        },
+        "drivers": [
+            {"input": "usage_trend", "points": 2.73, "sentence": "feature use down 86% on the 28 days before",
+             "sentence_ja": "機能利用が直前28日間より86%減少"},
+            {"input": "open_tickets", "points": 0.9, "sentence": "2 tickets open", "sentence_ja": "未解決の問い合わせが2件"},
+            {"input": "nps", "points": 0.4, "sentence": "an NPS answer of 3", "sentence_ja": "NPSの回答が3"},
+        ],
+    });
+    body::render(&AlertChange {
+        alert_id: format!("al_{change}"),
+        episode_id: "ep_94ff07d4".into(),
+        account_id: "ginga 46/x".into(),
+        rule: "falling_usage".into(),
+        severity: severity.into(),
+        change: change.into(),
+        at: 1_795_309_323_004,
+        reason: format!("{name}{en}: feature use down 86%"),
+        reason_ja: format!("{name}{ja}：機能利用が86%減少"),
+        payload: payload.to_string(),
+        caused_by_received_at: 0,
+    })
+}
+
+/// The message of a body, with what is configured.
+pub fn message(config: &Config, body: &str) -> Message {
+    let telling = config.telling().unwrap();
+    let style = Style {
+        language: config.language,
+        telling: &telling,
+    };
+    let id = serde_json::from_str::<Value>(body).unwrap()["data"]["alert_id"].clone();
+    Message::read(id.as_str().unwrap_or("al_1"), body, style).unwrap()
+}
+
+/// How messages are told in the tests: with links and an owner.
+pub fn told_in(language: Language) -> Config {
+    let owner = Owner {
+        email: "sho@example.jp".into(),
+        slack: "U0123".into(),
+        hubspot: "64492917".into(),
+    };
+    Config {
+        link: "https://mimamori.example/".into(),
+        language,
+        owners: BTreeMap::from([("田中 翔".to_string(), owner)]),
+        ..Config::default()
+    }
 }
 
 /// Keeps rows as ClickHouse does: of the same attempt the newest version, of a token the first rows.
@@ -308,6 +414,16 @@ impl Ledger for Memory {
         let statuses = self.statuses(destination);
         let known = alert_ids.iter().filter(|id| statuses.contains_key(*id));
         Ok(known.cloned().collect())
+    }
+
+    async fn reference(&self, destination: &str, episode_id: &str) -> Result<Option<String>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let of_episode = kept.rows.values().filter(|row| {
+            row.destination == destination && row.episode_id == episode_id && !row.reference.is_empty()
+        });
+        let first = of_episode.min_by_key(|row| (row.at, row.version));
+        Ok(first.map(|row| row.reference.clone()))
     }
 }
 

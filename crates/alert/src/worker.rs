@@ -1,6 +1,7 @@
 //! Joins the engine to Kafka: records in, offsets out.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use health::AlertChange;
@@ -16,12 +17,12 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Endpoint};
+use crate::destination::{Means, Sender};
 use crate::engine::{Arrival, Bounds, Engine, Stopped};
 use crate::lane::{Lane, Limits};
 use crate::metrics::AlertMetrics;
 use crate::recorder::Ledger;
 use crate::schedule::Schedule;
-use crate::webhook::Webhook;
 
 /// How long a batch waits to fill: an alert is worth more soon than in company.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
@@ -108,8 +109,13 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
     let clock = Clock::wall();
     let mut lanes = Vec::with_capacity(endpoints.len());
     let schedule = config.schedule().map_err(ConfigError::from)?;
+    let means = Means {
+        telling: Arc::new(config.telling()?),
+        retry_after_cap: Duration::from_secs(config.retry_after_max_seconds),
+        clock: clock.clone(),
+    };
     for endpoint in endpoints {
-        lanes.push(lane(&config, &schedule, endpoint, &clock)?);
+        lanes.push(lane(&config, &schedule, endpoint, &means)?);
     }
     let bounds = Bounds {
         max_uncommitted: config.max_uncommitted,
@@ -152,15 +158,12 @@ fn announce(endpoints: &[Endpoint]) {
         info!("no destination is configured, alerts are sent nowhere; add one under [[alert.destinations]]");
     }
     for endpoint in endpoints {
-        let host = endpoint.url.host_str().unwrap_or_default();
-        info!(
-            destination = endpoint.name,
-            host, "alerts are sent as signed webhooks"
-        );
-        if endpoint.url.scheme() == "http" && !endpoint.allow_private_addresses {
+        let (host, kind) = (endpoint.settings.host(), endpoint.kind.as_str());
+        info!(destination = endpoint.name, kind, host, "alerts are sent");
+        if endpoint.settings.is_in_the_clear() && !endpoint.allow_private_addresses {
             warn!(
                 destination = endpoint.name,
-                "the address is not https, whoever is on the way can read the alerts"
+                "the connection is not encrypted, whoever is on the way can read the alerts"
             );
         }
     }
@@ -170,8 +173,8 @@ fn lane(
     config: &Config,
     schedule: &Schedule,
     endpoint: Endpoint,
-    clock: &Clock,
-) -> Result<(Lane, Webhook), Error> {
+    means: &Means,
+) -> Result<(Lane, Sender), Error> {
     let name = endpoint.name.clone();
     let limits = Limits {
         destination: name.clone(),
@@ -182,12 +185,11 @@ fn lane(
         set_aside: Duration::from_secs_f64(config.set_aside_seconds),
         reload_pause: Duration::from_secs_f64(config.reload_seconds),
     };
-    let cap = Duration::from_secs(config.retry_after_max_seconds);
-    let webhook = Webhook::new(endpoint, cap, clock.clone()).map_err(|error| Error::Client {
+    let sender = Sender::new(&endpoint, means).map_err(|error| Error::Client {
         name,
         reason: error.to_string(),
     })?;
-    Ok((Lane::new(limits), webhook))
+    Ok((Lane::new(limits), sender))
 }
 
 /// How many partitions `mimamori.alerts` has; it is made when it is missing. Waits for the broker.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alert;
 mod config;
 mod import;
 mod keys;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use alert::{AlertArgs, AlertCommand, AlertTestArgs, MessageLanguage};
 pub use config::ConfigCommand;
 pub use import::{ImportArgs, Via};
 pub use keys::{KeyKind, KeysCommand, KeysCreateArgs, KeysListArgs, KeysRevokeArgs};
@@ -87,18 +89,19 @@ Examples:
 Start as many as there is work for; they share the partitions of mimamori.events.
 /healthz, /readyz and /metrics are served on --api-listen.")]
     Aggregate(RoleArgs),
-    /// Run the alert role: deliver triggers as signed webhooks.
+    /// Run the alert role: deliver triggers to people and to other systems.
     #[command(after_help = "\
 Examples:
   mimamori alert --config /etc/mimamori.toml
+  mimamori alert test cs-team     send a sample to a destination
 
 Destinations are configured:
   [[alert.destinations]]
   name = \"cs-team\"
-  kind = \"webhook\"
+  kind = \"webhook\"          # or slack, pagerduty, hubspot, salesforce, email
   url = \"https://cs.example/hooks\"
   secret = \"file:/run/secrets/cs-team\"   # whsec_ and base64 of 24 to 64 bytes")]
-    Alert(RoleArgs),
+    Alert(AlertArgs),
     /// Run the api role: the HTTP API, the page, and the collector of events at /v1/.
     #[command(after_help = "\
 Examples:

@@ -222,8 +222,7 @@ impl Config {
             }
         }
         for destination in &mut masked.alert.destinations {
-            mask(&mut destination.secret);
-            destination.headers.values_mut().for_each(mask);
+            *destination = destination.masked();
         }
         mask(&mut masked.ingest.privacy.key);
         for key in &mut masked.api.api_keys {
@@ -352,7 +351,10 @@ mod tests {
              [kafka.properties]\n\"sasl.password\" = \"hunter2\"\n\
              [ingest.privacy]\nkey = \"hunter2 and more\"\n\
              [[alert.destinations]]\nname = \"x\"\nurl = \"https://x.example\"\nsecret = \"whsec_hunter2\"\n\
-             headers = { Authorization = \"Bearer hunter2\" }\n",
+             headers = { Authorization = \"Bearer hunter2\" }\n\
+             [[alert.destinations]]\nkind = \"slack\"\nurl = \"https://hooks.slack.com/services/hunter2\"\n\
+             [[alert.destinations]]\nkind = \"salesforce\"\ntoken = \"hunter2\"\nclient_secret = \"hunter2\"\n\
+             routing_key = \"hunter2\"\nprevious_secret = \"hunter2\"\npassword = \"hunter2\"\n",
         )
         .unwrap();
         let shown = toml::to_string(&loaded.config.masked()).unwrap();

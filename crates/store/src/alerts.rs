@@ -147,6 +147,31 @@ impl Store {
         Ok(rows.into_iter().map(|row| row.alert_id).collect())
     }
 
+    /// What `destination` called the first message of an episode that it called anything.
+    pub async fn delivery_reference(
+        &self,
+        destination: &str,
+        episode_id: &str,
+    ) -> Result<Option<String>, Error> {
+        #[derive(Row, Deserialize)]
+        struct ReferenceRow {
+            reference: String,
+        }
+        let rows: Vec<ReferenceRow> = self
+            .fetch("read a reference", true, |client| {
+                client
+                    .query(
+                        "SELECT reference FROM deliveries_versions
+                         WHERE episode_id = ? AND destination = ? AND reference != ''
+                         ORDER BY at, version LIMIT 1",
+                    )
+                    .bind(episode_id)
+                    .bind(destination)
+            })
+            .await?;
+        Ok(rows.into_iter().next().map(|row| row.reference))
+    }
+
     /// The newest changes of alerts, newest first, of one account or of all.
     pub async fn recent_alerts(&self, account: Option<&str>, limit: u32) -> Result<Vec<AlertRow>, Error> {
         self.fetch("read the alerts", false, |client| {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use alert::Destination;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::bed::{Bed, alert, destination};
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, SECRET};
 
 #[tokio::test]
 async fn another_implementation_verifies_what_the_worker_sends() {
@@ -74,6 +75,32 @@ async fn a_signature_of_another_secret_is_refused() {
     bed.produce(&[alert("acme", "opened", 0)]).await;
     bed.wait_for(1, "failed").await;
     assert_eq!(bed.deliveries().await[0].3, Some(400));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_secret_changes_either_of_both_is_enough_for_a_receiver() {
+    const NEXT: &str = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let bed = Bed::new("rotation").await;
+    let mut late = Receiver::start(0, 0).await;
+    let mut early = Receiver::knowing(NEXT, 0, 0).await;
+    let rotating = |name: &str, port| Destination {
+        name: name.into(),
+        secret: NEXT.into(),
+        previous_secret: SECRET.into(),
+        ..destination(port)
+    };
+    let worker = bed
+        .worker(vec![rotating("late", late.port), rotating("early", early.port)])
+        .await;
+    bed.produce(&[alert("acme", "opened", 0)]).await;
+    for receiver in [&mut late, &mut early] {
+        assert_eq!(receiver.wait_for(1).await, ["al-acme-opened"]);
+        let signatures = receiver.received[0]["headers"]["webhook-signature"]
+            .as_str()
+            .unwrap();
+        assert_eq!(signatures.split(' ').count(), 2);
+    }
     worker.stop().await;
 }
 

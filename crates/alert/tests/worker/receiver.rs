@@ -26,10 +26,15 @@ pub struct Receiver {
 impl Receiver {
     /// Starts one; port 0 takes a free one. It answers 500 to the first `fail_first` requests.
     pub async fn start(port: u16, fail_first: usize) -> Receiver {
+        Receiver::knowing(SECRET, port, fail_first).await
+    }
+
+    /// One that knows another secret.
+    pub async fn knowing(secret: &str, port: u16, fail_first: usize) -> Receiver {
         let python = tokio::task::spawn_blocking(python).await.unwrap();
         let mut process = tokio::process::Command::new(python)
             .arg(folder().join("receiver.py"))
-            .args(["--port", &port.to_string(), "--secret", SECRET])
+            .args(["--port", &port.to_string(), "--secret", secret])
             .args(["--fail-first", &fail_first.to_string()])
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -164,6 +164,32 @@ async fn an_attempt_is_known_by_its_destination() {
 }
 
 #[tokio::test]
+async fn the_first_name_that_a_receiver_gave_to_an_episode_is_known() {
+    let store = fresh("reference").await;
+    let named = |alert: &str, destination: &str, at: i64, reference: &str| store::DeliveryRow {
+        at: MARCH + at,
+        episode_id: "ep-1".to_string(),
+        reference: reference.to_string(),
+        ..delivery(alert, destination, 1, "delivered")
+    };
+    let rows = [
+        named("a-2", "channel", 2_000, "20.2"),
+        named("a-1", "channel", 1_000, "20.1"),
+        named("a-0", "channel", 0, ""),
+        named("a-1", "other", 0, "7"),
+    ];
+    store.insert_deliveries("d", &rows).await.unwrap();
+    let found = |destination: &'static str, episode: &'static str| {
+        let store = store.clone();
+        async move { store.delivery_reference(destination, episode).await.unwrap() }
+    };
+    assert_eq!(found("channel", "ep-1").await.as_deref(), Some("20.1"));
+    assert_eq!(found("other", "ep-1").await.as_deref(), Some("7"));
+    assert_eq!(found("channel", "ep-2").await, None);
+    assert_eq!(found("nobody", "ep-1").await, None);
+}
+
+#[tokio::test]
 async fn alerts_come_newest_first_of_one_account_or_of_all() {
     let store = fresh("alerts_recent").await;
     let mut later = alert("acme", "a-2", 1);

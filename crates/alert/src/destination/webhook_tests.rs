@@ -1,15 +1,16 @@
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
+use super::super::{Sender, Transport};
 use super::*;
-use crate::config::{Config, Destination};
+use crate::clock::Clock;
+use crate::destination::http::{EXCERPT, READ_PATIENCE};
 use crate::outcome::Verdict;
-use crate::signature::Secret;
-use crate::testing::{Receiver, Reply, SECRET};
+use crate::testing::{Receiver, Reply, SECRET, sender};
 
-const CAP: Duration = Duration::from_secs(3_600);
-
-fn webhook(receiver: &Receiver, change: impl FnOnce(&mut Destination)) -> Webhook {
+fn webhook(receiver: &Receiver, change: impl FnOnce(&mut Destination)) -> Sender {
     let mut destination = Destination {
         name: "test".into(),
         url: format!("http://{}/hooks?x=1", receiver.address),
@@ -19,12 +20,16 @@ fn webhook(receiver: &Receiver, change: impl FnOnce(&mut Destination)) -> Webhoo
         ..Destination::default()
     };
     change(&mut destination);
-    let config = Config {
-        destinations: vec![destination],
-        ..Config::default()
+    sender(destination)
+}
+
+async fn send(webhook: &Sender, body: &str) -> Answer {
+    let parcel = Parcel {
+        alert_id: "al-1",
+        body,
+        reference: None,
     };
-    let endpoint = config.endpoints().unwrap().remove(0);
-    Webhook::new(endpoint, CAP, Clock::wall()).unwrap()
+    Transport::send(webhook, parcel).await
 }
 
 fn status(code: u16, excerpt: &str) -> Answer {
@@ -42,7 +47,7 @@ async fn a_request_carries_what_standard_webhooks_asks_for() {
         d.headers = BTreeMap::from([("authorization".into(), "Bearer t0ken".into())]);
     });
     let before = Clock::wall().now() / 1_000;
-    let answer = webhook.send("al-1", r#"{"type":"見守り"}"#).await;
+    let answer = send(&webhook, r#"{"type":"見守り"}"#).await;
     let after = Clock::wall().now() / 1_000;
     assert_eq!(answer, status(204, ""));
 
@@ -73,7 +78,7 @@ async fn a_redirect_is_not_followed() {
     let location: &'static str = format!("location: http://{}/\r\n", elsewhere.address).leak();
     for code in [301, 302, 307, 308] {
         let receiver = Receiver::always(Reply::Status(code, location, "")).await;
-        let answer = webhook(&receiver, |_| {}).send("al-1", "{}").await;
+        let answer = send(&webhook(&receiver, |_| {}), "{}").await;
         assert_eq!(answer, status(code, ""));
         assert!(matches!(answer.verdict(), Verdict::Failed { .. }));
     }
@@ -86,11 +91,7 @@ async fn a_receiver_that_hangs_or_drips_its_headers_is_left_at_the_deadline() {
         let receiver = Receiver::always(reply.clone()).await;
         let webhook = webhook(&receiver, |d| d.timeout_seconds = 0.3);
         let begun = Instant::now();
-        assert_eq!(
-            webhook.send("al-1", "{}").await,
-            Answer::TimedOut(300),
-            "{reply:?}"
-        );
+        assert_eq!(send(&webhook, "{}").await, Answer::TimedOut(300), "{reply:?}");
         assert!(begun.elapsed() < Duration::from_secs(2));
     }
 }
@@ -99,7 +100,7 @@ async fn a_receiver_that_hangs_or_drips_its_headers_is_left_at_the_deadline() {
 async fn an_acceptance_counts_though_its_body_never_ends() {
     let receiver = Receiver::always(Reply::DripBody).await;
     let begun = Instant::now();
-    let answer = webhook(&receiver, |_| {}).send("al-1", "{}").await;
+    let answer = send(&webhook(&receiver, |_| {}), "{}").await;
     assert_eq!(answer.verdict(), Verdict::Delivered);
     assert!(begun.elapsed() < READ_PATIENCE + Duration::from_secs(1));
 }
@@ -107,7 +108,7 @@ async fn an_acceptance_counts_though_its_body_never_ends() {
 #[tokio::test]
 async fn a_reset_and_a_closed_port_are_said_without_the_address() {
     let receiver = Receiver::always(Reply::Reset).await;
-    let Answer::Broken(reason) = webhook(&receiver, |_| {}).send("al-1", "{}").await else {
+    let Answer::Broken(reason) = send(&webhook(&receiver, |_| {}), "{}").await else {
         panic!("no answer came");
     };
     assert!(!reason.is_empty() && !reason.contains("hooks"), "{reason}");
@@ -120,7 +121,7 @@ async fn a_reset_and_a_closed_port_are_said_without_the_address() {
     // The port is free once the task of the dropped receiver has ended.
     let refused = async {
         loop {
-            if let Answer::Broken(reason) = closed.send("al-1", "{}").await
+            if let Answer::Broken(reason) = send(&closed, "{}").await
                 && reason.contains("refused")
             {
                 return reason;
@@ -136,7 +137,7 @@ async fn a_reset_and_a_closed_port_are_said_without_the_address() {
 async fn what_the_receiver_says_is_cut_and_its_wish_is_read() {
     let long: &'static str = "no\r\nway ".repeat(20_000).leak();
     let receiver = Receiver::always(Reply::Status(429, "retry-after: 17\r\n", long)).await;
-    let answer = webhook(&receiver, |_| {}).send("al-1", "{}").await;
+    let answer = send(&webhook(&receiver, |_| {}), "{}").await;
     let Answer::Status {
         code,
         retry_after,
@@ -155,7 +156,7 @@ async fn a_connection_serves_again() {
     let receiver = Receiver::always(Reply::Status(200, "", "thank you")).await;
     let webhook = webhook(&receiver, |_| {});
     for _ in 0..3 {
-        assert_eq!(webhook.send("al-1", "{}").await, status(200, "thank you"));
+        assert_eq!(send(&webhook, "{}").await, status(200, "thank you"));
     }
     assert_eq!(receiver.requests().len(), 3);
 }
@@ -168,7 +169,7 @@ async fn no_request_reaches_a_private_address_by_name() {
         d.url = format!("http://localhost:{port}/hooks");
         d.allow_private_addresses = false;
     });
-    let Answer::Broken(reason) = webhook.send("al-1", "{}").await else {
+    let Answer::Broken(reason) = send(&webhook, "{}").await else {
         panic!("it was sent");
     };
     assert!(reason.contains("set allow_private_addresses"), "{reason}");
@@ -183,6 +184,28 @@ async fn a_proxy_is_used_when_configured() {
         d.url = "http://cs.example/hooks".into();
         d.proxy = format!("http://{address}");
     });
-    assert_eq!(webhook.send("al-1", "{}").await.verdict(), Verdict::Delivered);
+    assert_eq!(send(&webhook, "{}").await.verdict(), Verdict::Delivered);
     assert_eq!(proxy.requests()[0].line, "POST http://cs.example/hooks HTTP/1.1");
+}
+
+#[test]
+fn while_a_secret_changes_both_sign() {
+    let older = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx";
+    let settings = Settings::read(&Destination {
+        url: "https://cs.example/hooks".into(),
+        secret: SECRET.into(),
+        previous_secret: older.into(),
+        ..Destination::default()
+    })
+    .unwrap();
+    let request = settings.render("al-1", "{}", 1_795_309_323).unwrap();
+    let signature = |secret: &str| Secret::parse(secret).unwrap().sign("al-1", 1_795_309_323, b"{}");
+    assert_eq!(
+        request.headers["webhook-signature"].to_str().unwrap(),
+        format!("{} {}", signature(SECRET), signature(older))
+    );
+    assert!(
+        settings.render("al\n1", "{}", 0).is_err(),
+        "no header can be smuggled in"
+    );
 }
