@@ -10,8 +10,8 @@
 //! - A slow or dead destination delays no other, and memory does not grow with what waits for it:
 //!   what exceeds a destination's queue waits in ClickHouse alone.
 //!
-//! From the inside out: `schedule`, `outcome`, `signature`, `body` and `address` decide without
-//! doing any IO, and so does `lane`, which holds what waits for one destination; `webhook` makes the
+//! From the inside out: `policy` says who is told and when, and with `digest`, `schedule`, `outcome`,
+//! `signature`, `body` and `address` it does no IO, and neither does `lane`, which holds what waits for one destination; `webhook` makes the
 //! requests, `recorder` writes the rows, `engine` runs one lane for each destination, and `worker` joins
 //! that to Kafka.
 
@@ -19,14 +19,17 @@ mod address;
 mod body;
 mod clock;
 mod config;
+mod digest;
 mod engine;
 mod lane;
 mod metrics;
 mod offsets;
 mod outcome;
+mod policy;
 mod recorder;
 mod schedule;
 mod signature;
+mod telling;
 #[cfg(test)]
 mod testing;
 mod webhook;
@@ -37,6 +40,8 @@ pub use address::Refused;
 #[doc(hidden)]
 pub use body::render as webhook_body;
 pub use config::{Config, ConfigError, Destination, DestinationProblem, Kind};
+pub use policy::config::{DigestConfig, RouteConfig, When, WorkHoursConfig};
 pub use schedule::ScheduleError;
 pub use signature::SecretError;
+pub use telling::{Message, RuleTelling};
 pub use worker::{Error, Wiring, run};

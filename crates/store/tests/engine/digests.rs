@@ -77,7 +77,10 @@ async fn a_digest_takes_what_came_before_it_and_what_no_other_one_tells_of() {
     ];
     store.insert_deliveries("d", &rows).await.unwrap();
     let waiting = |names: &[(&str, u32)]| -> Vec<(String, u32)> {
-        names.iter().map(|(id, attempt)| (id.to_string(), *attempt)).collect()
+        names
+            .iter()
+            .map(|(id, attempt)| (id.to_string(), *attempt))
+            .collect()
     };
     assert_eq!(
         awaiting(&store, &query("dg_3", 500)).await,
@@ -85,7 +88,11 @@ async fn a_digest_takes_what_came_before_it_and_what_no_other_one_tells_of() {
     );
     assert_eq!(
         awaiting(&store, &query("dg_3", 501)).await,
-        waiting(&[("ep-orphan-opened", 1), ("ep-early-opened", 0), ("ep-late-opened", 0)])
+        waiting(&[
+            ("ep-orphan-opened", 1),
+            ("ep-early-opened", 0),
+            ("ep-late-opened", 0)
+        ])
     );
     // The digest that died goes on: what it has taken is its own.
     assert_eq!(
@@ -158,7 +165,10 @@ async fn a_digest_tells_of_episodes_the_open_ones_first() {
             told(&members[6], 2),
         ]
     );
-    assert_eq!(store.digested_episodes("cs-team", "dg_1", 2).await.unwrap(), found[..2]);
+    assert_eq!(
+        store.digested_episodes("cs-team", "dg_1", 2).await.unwrap(),
+        found[..2]
+    );
     assert_eq!(store.digested_episodes("pager", "dg_1", 2).await.unwrap(), []);
 }
 
