@@ -236,7 +236,7 @@ async fn a_digest_goes_out_once_a_day_and_tells_of_what_came_before_it() {
     let day = |day| digest::id("one", jiff::civil::date(2026, 11, day));
     let monday = day(23);
     until(&ledger, "one", &monday, DELIVERED).await;
-    assert_eq!(fake.sent(), [monday.clone()]);
+    assert_eq!(fake.sent(), [monday.as_str()]);
     assert_eq!(fake.seconds_of(&monday), [(MONDAY - ORIGIN) / 1_000]);
     let statuses = ledger.statuses("one");
     assert!(
@@ -318,7 +318,7 @@ async fn a_digest_that_was_begun_is_completed_by_the_next_worker() {
         drop(bench);
         let _bench = start();
         sleep(Duration::from_secs(600)).await;
-        assert_eq!(fake.sent(), [monday.clone()], "after step {steps}");
+        assert_eq!(fake.sent(), [monday.as_str()], "after step {steps}");
         let body: Value = serde_json::from_str(&ledger.rows("one", &monday)[0].body).unwrap();
         assert_eq!(body["data"]["count"], 3);
         let rows = ledger.rows("one", "al-a000-opened");

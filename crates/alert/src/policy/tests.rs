@@ -314,8 +314,10 @@ fn a_shadow_and_a_holdout_only_record() {
 
     // With no destination at all a holdout is still on record, and nothing else.
     let nowhere = |telling: serde_json::Value| {
-        let mut config = crate::Config::default();
-        config.rules = serde_json::from_value(serde_json::json!({"login_drop": telling})).unwrap();
+        let config = crate::Config {
+            rules: serde_json::from_value(serde_json::json!({"login_drop": telling})).unwrap(),
+            ..crate::Config::default()
+        };
         told(&config.policy().unwrap().decide(&opened, None, NOON))
             .into_iter()
             .map(|(name, what)| (name.to_string(), what))
