@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use health::AlertChange;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tracing::warn;
+
+use crate::digest;
 
 /// The most bytes of a body; Standard Webhooks asks for less than 20 KB.
 pub const LIMIT: usize = 20_000;
@@ -40,10 +43,12 @@ struct Fixed<'a> {
     change: &'a str,
     reason: &'a str,
     reason_ja: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    variant: &'a str,
 }
 
 impl<'a> Fixed<'a> {
-    fn of(change: &'a AlertChange) -> Fixed<'a> {
+    fn of(change: &'a AlertChange, variant: &'a str) -> Fixed<'a> {
         Fixed {
             account_id: &change.account_id,
             alert_id: &change.alert_id,
@@ -53,6 +58,7 @@ impl<'a> Fixed<'a> {
             change: &change.change,
             reason: &change.reason,
             reason_ja: &change.reason_ja,
+            variant,
         }
     }
 
@@ -66,6 +72,7 @@ impl<'a> Fixed<'a> {
             change: cut(self.change, name),
             reason: cut(self.reason, reason),
             reason_ja: cut(self.reason_ja, reason),
+            variant: cut(self.variant, name),
         }
     }
 
@@ -86,6 +93,12 @@ fn cut(text: &str, characters: usize) -> &str {
 /// the reasons are shortened; `data.truncated` says so. A payload that is not a JSON object is left
 /// out. The members that every body has win over the payload's.
 pub fn render(change: &AlertChange) -> String {
+    render_variant(change, "")
+}
+
+/// [`render`], and `data.variant` says into which variant of its rule the account was put, unless that
+/// is empty.
+pub(crate) fn render_variant(change: &AlertChange, variant: &str) -> String {
     let payload = payload_of(change);
     let event_type = format!("account.{}.{}", kind_of(&payload), change.change);
     let event_type = cut(&event_type, SHORT_NAME);
@@ -102,14 +115,14 @@ pub fn render(change: &AlertChange) -> String {
     };
 
     let mut data = payload.clone();
-    data.extend(Fixed::of(change).into_members());
+    data.extend(Fixed::of(change, variant).into_members());
     let mut body = write(&data);
     if body.len() < LIMIT {
         return body;
     }
 
     let truncated: Members = serde_json::from_str(r#"{"truncated":true}"#).expect("is valid JSON");
-    let fixed = Fixed::of(change).into_members();
+    let fixed = Fixed::of(change, variant).into_members();
     data.extend(truncated.clone());
     let mut excess = (body.len() + r#","truncated":true"#.len()).saturating_sub(LIMIT - 1);
     let mut optional: Vec<(usize, &String)> = payload
@@ -131,7 +144,7 @@ pub fn render(change: &AlertChange) -> String {
     }
 
     for (reason, name) in [(SHORT_REASON, usize::MAX), (SHORT_REASON, SHORT_NAME)] {
-        data = Fixed::of(change).shortened(reason, name).into_members();
+        data = Fixed::of(change, variant).shortened(reason, name).into_members();
         data.extend(truncated.clone());
         body = write(&data);
         if body.len() < LIMIT {
@@ -167,6 +180,7 @@ fn kind_of(payload: &Members) -> &'static str {
 pub(crate) struct Place {
     pub episode_id: String,
     pub account_id: String,
+    pub variant: String,
     pub order: Order,
 }
 
@@ -191,33 +205,53 @@ impl Order {
     pub(crate) fn is_first(self) -> bool {
         self.rank == 0
     }
+
+    /// Whether the episode is over with it.
+    pub(crate) fn is_end(self) -> bool {
+        self.rank == 2
+    }
 }
 
-/// Reads back what [`render`] wrote; `None` for anything else.
+/// Reads back what [`render`] wrote, or a digest, which is an episode of its own and of no account;
+/// `None` for anything else.
 pub(crate) fn place(body: &str) -> Option<Place> {
     #[derive(Deserialize)]
     struct Read {
+        r#type: Option<String>,
         timestamp: Timestamp,
         data: Data,
     }
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct Data {
-        account_id: String,
-        episode_id: String,
-        change: String,
+        account_id: Option<String>,
+        episode_id: Option<String>,
+        change: Option<String>,
+        variant: Value,
+        digest_id: Option<String>,
     }
     let read: Read = serde_json::from_str(body).ok()?;
+    let (at, data) = (read.timestamp.as_millisecond(), read.data);
+    if read.r#type.as_deref() == Some(digest::TYPE) {
+        return Some(Place {
+            episode_id: data.digest_id?,
+            account_id: String::new(),
+            variant: String::new(),
+            order: Order::new(at, "opened"),
+        });
+    }
     Some(Place {
-        order: Order::new(read.timestamp.as_millisecond(), &read.data.change),
-        episode_id: read.data.episode_id,
-        account_id: read.data.account_id,
+        order: Order::new(at, &data.change?),
+        episode_id: data.episode_id?,
+        account_id: data.account_id?,
+        variant: data.variant.as_str().unwrap_or_default().to_string(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use destination::{Credential, Endpoint, credential, resolve};
 pub use destination::{Destination, DestinationProblem, HubspotObject, Kind};
+use health::RuleKind;
 
+use crate::policy::config::{DigestConfig, RouteConfig, WorkHoursConfig};
+use crate::policy::{self, Policy};
 use crate::schedule::{STANDARD_PAUSES, Schedule, ScheduleError};
 use crate::telling::{Language, Owner, RuleTelling, Telling};
 
@@ -21,6 +24,17 @@ use crate::telling::{Language, Owner, RuleTelling, Telling};
 pub struct Config {
     /// Where alerts go. Default none: alerts are recorded and sent nowhere.
     pub destinations: Vec<Destination>,
+    /// Which alerts go where, and when; the first that matches decides. Default none: every alert goes
+    /// to every destination at once.
+    pub routes: Vec<RouteConfig>,
+    /// The time zone of the hours of work and of the digest, such as `Asia/Tokyo`. Default `UTC`.
+    pub timezone: String,
+    /// When people work. Default Monday to Friday, 09:00 to 18:00.
+    pub work_hours: WorkHoursConfig,
+    /// The daily digest.
+    pub digest: DigestConfig,
+    /// How what a rule finds is told, by the rule's name. Default nothing of note.
+    pub rules: BTreeMap<String, RuleTelling>,
     /// The consumer group. Default `mimamori-alert`.
     pub group: String,
     /// The pause before each attempt of a delivery, in seconds; as many attempts as there are pauses.
@@ -57,6 +71,11 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             destinations: Vec::new(),
+            routes: Vec::new(),
+            timezone: "UTC".to_string(),
+            work_hours: WorkHoursConfig::default(),
+            digest: DigestConfig::default(),
+            rules: BTreeMap::new(),
             group: "mimamori-alert".to_string(),
             retry_seconds: STANDARD_PAUSES.to_vec(),
             retry_jitter: 0.2,
@@ -99,6 +118,15 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    pub(crate) fn field(field: &str, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Field {
+            field: field.to_string(),
+            problem: problem.into(),
+        }
+    }
+}
+
 impl Config {
     /// Says what cannot be used; reads the files that secrets and headers name, and sends nothing.
     ///
@@ -106,7 +134,20 @@ impl Config {
     /// [`ConfigError`] with the field and what to do.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.telling()?;
-        self.endpoints().map(drop)
+        self.endpoints()?;
+        self.policy().map(drop)
+    }
+
+    /// Says which names of rules are none of those in force, and what would be right.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the field and what to do.
+    pub fn check_rules(&self, rules: &[(&str, RuleKind)]) -> Result<(), ConfigError> {
+        policy::check_rules(self, rules)
+    }
+
+    pub(crate) fn policy(&self) -> Result<Policy, ConfigError> {
+        Policy::new(self)
     }
 
     pub(crate) fn telling(&self) -> Result<Telling, ConfigError> {

@@ -1,7 +1,13 @@
 //! Runs one lane for each destination, between whoever brings the changes and the ledger.
 //!
+//! A batch of changes goes through the steps of [`Shared::submit`]: what is to happen with each at each
+//! destination is decided, what is only recorded is written, and the lanes are offered the rest.
+//!
 //! The lanes share nothing but the recorder and the offsets, so that one which waits for its receiver
 //! holds up no other. What waits for the ledger holds up all of them, and in the end consumption.
+
+mod decide;
+mod digests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,13 +20,16 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::body::{self, Order};
+use self::decide::Judged;
+use self::digests::Digests;
+use crate::body::Order;
 use crate::clock::Clock;
 use crate::destination::{Parcel, Transport};
-use crate::lane::{Change, DELIVERED, Lane, Offered, Reload, Shipment};
+use crate::lane::{Change, DELIVERED, Lane, Offered, RETRYING, Reload, Shipment};
 use crate::metrics::AlertMetrics;
 use crate::offsets::{Offsets, Ticket};
 use crate::outcome::Answer;
+use crate::policy::{Policy, Recent, What};
 use crate::recorder::{self, Ledger, Numbered};
 
 /// The longest that a lane sleeps: due times are of the wall clock, which may be set.
@@ -61,10 +70,16 @@ pub(crate) struct Engine<L> {
 
 struct Shared<L> {
     ledger: Arc<L>,
+    policy: Policy,
     clock: Clock,
     metrics: AlertMetrics,
     lanes: Vec<Slot>,
     offsets: Mutex<Offsets>,
+    recent: Mutex<Recent>,
+    digests: Mutex<Digests>,
+    /// Held while digests are being made.
+    making_digests: tokio::sync::Mutex<()>,
+    digests_wake: Notify,
     entries: mpsc::Sender<Numbered>,
     partition_count: Mutex<i32>,
     /// Something was written.
@@ -84,6 +99,7 @@ impl<L: Ledger> Engine<L> {
     /// Starts the tasks. The receiver is told when the engine cannot go on.
     pub fn start<T: Transport>(
         ledger: L,
+        policy: Policy,
         lanes: Vec<(Lane, T)>,
         bounds: Bounds,
         metrics: AlertMetrics,
@@ -101,10 +117,15 @@ impl<L: Ledger> Engine<L> {
         }
         let shared = Arc::new(Shared {
             ledger: Arc::new(ledger),
+            policy,
             clock,
             metrics,
             lanes: slots,
             offsets: Mutex::new(Offsets::default()),
+            recent: Mutex::default(),
+            digests: Mutex::default(),
+            making_digests: tokio::sync::Mutex::default(),
+            digests_wake: Notify::new(),
             entries,
             partition_count: Mutex::new(1),
             progress: Notify::new(),
@@ -118,6 +139,10 @@ impl<L: Ledger> Engine<L> {
             recorder::record(ledger, clock, received, |numbered| recording.written(numbered)).await?;
             Ok(())
         });
+        if !shared.lanes.is_empty() {
+            let making = Arc::clone(&shared);
+            running.spawn(async move { making.run_digests().await });
+        }
         for (number, transport) in transports.into_iter().enumerate() {
             let shared = Arc::clone(&shared);
             running.spawn(run_lane(shared, number, transport));
@@ -156,6 +181,7 @@ impl<L: Ledger> Engine<L> {
             lock(&slot.lane).assign(partitions, now);
             slot.wake.notify_one();
         }
+        self.shared.begin_digests(partitions);
     }
 
     /// Hands records to all lanes, in order, once there is room for them.
@@ -190,6 +216,7 @@ impl<L: Ledger> Engine<L> {
             lock(&slot.lane).release(partitions, shared.clock.now());
             slot.wake.notify_one();
         }
+        shared.end_digests(partitions, self.bounds.drain).await;
         let settled = timeout(self.bounds.drain, shared.settled(partitions));
         if settled.await.is_ok() {
             return;
@@ -221,6 +248,7 @@ impl<L: Ledger> Engine<L> {
             lock(&slot.lane).forget(partitions);
             slot.wake.notify_one();
         }
+        self.shared.forget_digests(partitions);
         let mut offsets = lock(&self.shared.offsets);
         for &partition in partitions {
             offsets.release(partition);
@@ -248,64 +276,86 @@ impl<L: Ledger> Shared<L> {
     }
 
     async fn submit(&self, arrivals: &[Arrival]) -> Result<(), store::Error> {
-        let mut taken: Vec<(Ticket, &AlertChange)> = Vec::new();
+        let judged = self.decide(arrivals).await?;
+        let taken = self.take(arrivals, judged);
+        self.progress.notify_one();
+        self.note(&taken).await?;
+        for slot in &self.lanes {
+            self.offer(slot, &taken).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the records of a batch, and gives back those that something is to happen with: of each as
+    /// many shares are open as there are decisions about it.
+    fn take<'a>(&self, arrivals: &[Arrival], judged: Vec<Judged<'a>>) -> Vec<(Ticket, Judged<'a>)> {
+        let mut judged = judged.into_iter().peekable();
+        let mut taken = Vec::with_capacity(judged.len());
         for arrival in arrivals {
-            let shares = if arrival.change.is_some() {
-                self.lanes.len()
-            } else {
-                0
-            };
+            let about = judged.next_if(|judged| std::ptr::eq(judged.arrival, arrival));
+            let shares = about.as_ref().map_or(0, |judged| judged.decided.decisions.len());
             let ticket = lock(&self.offsets).take(arrival.partition, arrival.offset, shares);
-            if let (Some(ticket), Some(change)) = (ticket, &arrival.change) {
-                taken.push((ticket, change));
+            if let (Some(ticket), Some(judged)) = (ticket, about) {
+                lock(&self.recent).add(&judged.change.episode_id, &judged.decided, ticket);
+                taken.push((ticket, judged));
             }
         }
-        self.progress.notify_one();
-        if self.lanes.is_empty() {
+        taken
+    }
+
+    /// Offers one lane what is to be sent by it.
+    async fn offer(&self, slot: &Slot, taken: &[(Ticket, Judged<'_>)]) -> Result<(), store::Error> {
+        // In this order: what is not held now and has no row after that was never offered.
+        let (destination, to_send, unknown) = {
+            let lane = lock(&slot.lane);
+            let mut to_send = Vec::new();
+            for (ticket, judged) in taken {
+                let decisions = judged.decided.decisions.iter();
+                for decision in decisions.filter(|decision| &*decision.destination == lane.destination()) {
+                    if let What::Send { not_before } = decision.what {
+                        to_send.push((to_deliver(judged, not_before, *ticket), judged.change));
+                    }
+                }
+            }
+            let unknown: HashSet<String> = to_send
+                .iter()
+                .filter(|(_, change)| !lane.knows(&change.alert_id))
+                .map(|(_, change)| change.alert_id.clone())
+                .collect();
+            (lane.destination().to_string(), to_send, Vec::from_iter(unknown))
+        };
+        if to_send.is_empty() {
             return Ok(());
         }
-        let bodies: Vec<Arc<str>> = taken
-            .iter()
-            .map(|(_, change)| body::render(change).into())
-            .collect();
-        for slot in &self.lanes {
-            // In this order: what is not held now and has no row after that was never offered.
-            let (destination, unknown) = {
-                let lane = lock(&slot.lane);
-                let unknown: HashSet<String> = taken
-                    .iter()
-                    .filter(|(_, change)| !lane.knows(&change.alert_id))
-                    .map(|(_, change)| change.alert_id.clone())
-                    .collect();
-                (lane.destination().to_string(), Vec::from_iter(unknown))
-            };
-            let attempted = self.ledger.attempted(&destination, &unknown).await?;
-            let attempted: HashSet<String> = attempted.into_iter().collect();
-            for ((ticket, change), body) in taken.iter().zip(&bodies) {
-                if attempted.contains(&change.alert_id) {
-                    self.settle([*ticket]);
-                    continue;
-                }
-                let offered = lock(&slot.lane).offer(to_deliver(change, body, *ticket), self.clock.now());
-                match offered {
-                    Offered::Held | Offered::Written => {}
-                    Offered::Settled(ticket) => self.settle([ticket]),
-                }
+        let attempted = self.ledger.attempted(&destination, &unknown).await?;
+        let attempted: HashSet<String> = attempted.into_iter().collect();
+        for (to_deliver, change) in to_send {
+            if attempted.contains(&change.alert_id) {
+                self.settle([to_deliver.ticket]);
+                continue;
             }
-            slot.wake.notify_one();
+            let offered = lock(&slot.lane).offer(to_deliver, self.clock.now());
+            match offered {
+                Offered::Held | Offered::Written => {}
+                Offered::Settled(ticket) => self.settle([ticket]),
+            }
         }
+        slot.wake.notify_one();
         Ok(())
     }
 
     /// The recorder wrote this.
     fn written(&self, numbered: Numbered) {
-        let slot = &self.lanes[numbered.lane];
-        let further = lock(&slot.lane).recorded(&numbered.entry);
-        slot.wake.notify_one();
-        let row = &numbered.entry.row;
-        if row.attempt > 0 {
-            let labels = [row.destination.as_str(), row.status.as_str()];
-            self.metrics.deliveries.with_label_values(&labels).inc();
+        let mut further = Vec::new();
+        if let Some(slot) = numbered.lane.and_then(|lane| self.lanes.get(lane)) {
+            further = lock(&slot.lane).recorded(&numbered.entry);
+            slot.wake.notify_one();
+        }
+        for row in numbered.entry.rows() {
+            if row.attempt > 0 || row.status != RETRYING {
+                let labels = [row.destination.as_str(), row.status.as_str()];
+                self.metrics.deliveries.with_label_values(&labels).inc();
+            }
         }
         self.settle(numbered.entry.tickets.into_iter().chain(further));
     }
@@ -337,14 +387,19 @@ impl<L: Ledger> Shared<L> {
     }
 }
 
-fn to_deliver(change: &AlertChange, body: &Arc<str>, ticket: Ticket) -> Change {
+fn to_deliver(judged: &Judged<'_>, not_before: Option<i64>, ticket: Ticket) -> Change {
+    let change = judged.change;
     Change {
         alert_id: change.alert_id.as_str().into(),
         episode_id: change.episode_id.as_str().into(),
         order: Order::new(change.at, &change.change),
         partition: ticket.partition,
-        body: Arc::clone(body),
-        caused_at: (change.caused_by_received_at > 0).then_some(change.caused_by_received_at),
+        body: Arc::clone(&judged.body),
+        variant: Arc::clone(&judged.decided.variant),
+        not_before,
+        // How long an alert takes says nothing about one that is to wait.
+        caused_at: (change.caused_by_received_at > 0 && not_before.is_none())
+            .then_some(change.caused_by_received_at),
         ticket,
     }
 }
@@ -393,7 +448,13 @@ async fn run_lane<L: Ledger, T: Transport>(
         // This task alone hands rows on, which keeps them in order.
         for entry in rows {
             // A recorder that is gone has ended the engine.
-            let _gone = shared.entries.send(Numbered { lane: number, entry }).await;
+            let _gone = shared
+                .entries
+                .send(Numbered {
+                    lane: Some(number),
+                    entry,
+                })
+                .await;
         }
 
         let asleep = match wake_at {

@@ -2,13 +2,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::Registry;
+use store::{AwaitingDigest, DigestQuery, DigestedEpisode, EpisodeDelivery};
+
+#[path = "engine/routing_tests.rs"]
+mod routing;
 
 use super::*;
 use crate::config::{Config, Destination};
 use crate::destination::{Means, Sender};
 use crate::lane::{FAILED, Limits, RETRYING};
 use crate::schedule::Schedule;
-use crate::testing::{Memory, PATIENCE, Receiver, Reply, SECRET, alert};
+use crate::testing::{Memory, PATIENCE, Receiver, Reply, SECRET, alert, everything_to};
 
 const ORIGIN: i64 = 1_795_309_323_000;
 
@@ -104,14 +108,35 @@ struct Bench {
     _failure: oneshot::Receiver<Stopped>,
 }
 
-/// An engine that owns partition 0 of 2.
+/// An engine that owns partition 0 of 2 and tells everything to everybody.
 fn start<T: Transport>(ledger: &Memory, clock: &Clock, lanes: Vec<(Limits, T)>) -> Bench {
+    let names: Vec<&str> = lanes
+        .iter()
+        .map(|(limits, _)| limits.destination.as_str())
+        .collect();
+    let policy = everything_to(&names);
+    start_with(ledger, clock, policy, lanes)
+}
+
+fn start_with<T: Transport>(
+    ledger: &Memory,
+    clock: &Clock,
+    policy: Policy,
+    lanes: Vec<(Limits, T)>,
+) -> Bench {
     let metrics = AlertMetrics::register(&Registry::new()).unwrap();
     let lanes = lanes
         .into_iter()
         .map(|(limits, transport)| (Lane::new(limits), transport))
         .collect();
-    let (engine, failure) = Engine::start(ledger.clone(), lanes, bounds(), metrics.clone(), clock.clone());
+    let (engine, failure) = Engine::start(
+        ledger.clone(),
+        policy,
+        lanes,
+        bounds(),
+        metrics.clone(),
+        clock.clone(),
+    );
     engine.assign(&[0], 2);
     Bench {
         engine,
@@ -449,7 +474,8 @@ async fn more_records_than_may_be_uncommitted_are_taken_in_turn() {
         ..bounds()
     };
     let lanes = vec![(Lane::new(limits("one")), fake.clone())];
-    let (engine, failure) = Engine::start(ledger.clone(), lanes, few, metrics.clone(), clock.clone());
+    let policy = everything_to(&["one"]);
+    let (engine, failure) = Engine::start(ledger.clone(), policy, lanes, few, metrics.clone(), clock.clone());
     engine.assign(&[0], 2);
     let bench = Bench {
         engine,
@@ -610,13 +636,32 @@ async fn a_ledger_that_refuses_ends_the_engine() {
         async fn attempted(&self, _: &str, _: &[String]) -> Result<Vec<String>, store::Error> {
             Ok(Vec::new())
         }
+        async fn of_episodes(&self, _: &[String]) -> Result<Vec<EpisodeDelivery>, store::Error> {
+            Ok(Vec::new())
+        }
+        async fn awaiting_digest(&self, _: &DigestQuery) -> Result<Vec<AwaitingDigest>, store::Error> {
+            Ok(Vec::new())
+        }
+        async fn digested(&self, _: &str, _: &str, _: u32) -> Result<Vec<DigestedEpisode>, store::Error> {
+            Ok(Vec::new())
+        }
+        async fn count_awaiting_digest(&self, _: &str) -> Result<u64, store::Error> {
+            Ok(0)
+        }
     }
 
     let clock = Clock::of_tokio(ORIGIN);
     let fake = Fake::new(&clock, |_, _| at_once(200));
     let metrics = AlertMetrics::register(&Registry::new()).unwrap();
     let lanes = vec![(Lane::new(limits("one")), fake)];
-    let (engine, failure) = Engine::start(Refusing::default(), lanes, bounds(), metrics, clock);
+    let (engine, failure) = Engine::start(
+        Refusing::default(),
+        everything_to(&["one"]),
+        lanes,
+        bounds(),
+        metrics,
+        clock,
+    );
     engine.assign(&[0], 2);
     engine.submit(arrivals(opened(0..1))).await.unwrap();
     let stopped = timeout(PATIENCE, failure).await.unwrap().unwrap();

@@ -11,8 +11,11 @@
 //!   change that others may precede goes there too, so that it cannot overtake them.
 //! - Of one episode no row is handed out before there is one, handed out or written, about each
 //!   earlier change that is held: whoever reads the rows after a crash finds no later change alone.
+//! - What may not be sent yet takes no part until it may, unless a later change of its episode may be
+//!   sent sooner: then both are. Of an episode that is over by then nothing is sent.
 //! - A ticket is handed back only with, or after, a row that says what became of its alert.
 
+mod deferred;
 mod leave;
 mod parked;
 mod rows;
@@ -35,6 +38,16 @@ pub(crate) const DELIVERED: &str = "delivered";
 pub(crate) const RETRYING: &str = "retrying";
 /// The status of a delivery that nobody tries any more.
 pub(crate) const FAILED: &str = "failed";
+/// The status of a delivery that waits for the next digest.
+pub(crate) const DIGEST: &str = "digest";
+/// The status of a delivery that a digest has taken in.
+pub(crate) const DIGESTED: &str = "digested";
+/// The status of what a rule would have had sent that only records.
+pub(crate) const SHADOW: &str = "shadow";
+/// The status of what would have been sent of an account in a holdout.
+pub(crate) const HELD_OUT: &str = "held_out";
+/// The status of what is not sent, for the reason that the row gives.
+pub(crate) const SUPPRESSED: &str = "suppressed";
 
 const NOT_TRIED_DISABLED: &str = "not tried: the destination answered 410 and is disabled until a restart";
 
@@ -58,6 +71,10 @@ pub(crate) struct Change {
     pub order: Order,
     pub partition: i32,
     pub body: Arc<str>,
+    /// The variant of its rule that the account was put into; empty when there is none.
+    pub variant: Arc<str>,
+    /// It is not sent before, milliseconds.
+    pub not_before: Option<i64>,
     /// When what caused it was received, milliseconds.
     pub caused_at: Option<i64>,
     pub ticket: Ticket,
@@ -67,8 +84,27 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub row: DeliveryRow,
+    /// Rows that are written at once with it or not at all.
+    pub together: Vec<DeliveryRow>,
     pub tickets: Vec<Ticket>,
     spilled: bool,
+}
+
+impl Entry {
+    /// A row about something that no lane holds.
+    pub fn note(row: DeliveryRow, ticket: Ticket) -> Entry {
+        Entry {
+            row,
+            together: Vec::new(),
+            tickets: vec![ticket],
+            spilled: false,
+        }
+    }
+
+    /// All its rows.
+    pub fn rows(&self) -> impl Iterator<Item = &DeliveryRow> {
+        std::iter::once(&self.row).chain(&self.together)
+    }
 }
 
 /// What became of an offered change.
@@ -115,6 +151,7 @@ struct Job {
     order: Order,
     partition: i32,
     body: Arc<str>,
+    variant: Arc<str>,
     caused_at: Option<i64>,
     tickets: Vec<Ticket>,
     attempts: u32,
@@ -242,11 +279,16 @@ impl Lane {
         if self.disabled {
             let mut row = self.row(&change.alert_id, 1, FAILED, NOT_TRIED_DISABLED.to_string(), now);
             row.episode_id = change.episode_id.to_string();
+            row.variant = change.variant.to_string();
             self.hand_out(row, vec![change.ticket], false);
             return Offered::Written;
         }
         let may_overtake = self.parked.is_some() && !change.order.is_first();
-        if may_overtake || (self.jobs.len() >= self.limits.queue && !self.make_room(now)) {
+        // Nothing of it will be sent, so that it takes no place for long.
+        let leaves_at_once = change.order.is_end() && self.awaits_its_time(&change.episode_id, now);
+        let is_full = self.jobs.len() >= self.limits.queue;
+        let due = change.not_before.map_or(now, |opening| opening.max(now));
+        if may_overtake || (is_full && !leaves_at_once && !self.make_room(now, &change.episode_id)) {
             let reason = if may_overtake {
                 "not tried yet: waits behind earlier deliveries"
             } else {
@@ -258,27 +300,37 @@ impl Lane {
             self.spills_unwritten += 1;
             // From here on others may have to wait for it; when it is due is known once it is written.
             self.park(i64::MAX, i64::MIN);
-            let mut row = self.pending_row(&change.alert_id, 0, reason, now, now, &change.body);
+            let mut row = self.pending_row(&change.alert_id, 0, reason, now, due, &change.body);
             row.episode_id = change.episode_id.to_string();
+            row.variant = change.variant.to_string();
             self.hand_out(row, vec![change.ticket], true);
             return Offered::Written;
         }
         self.fresh.push_back((now, change.alert_id.clone()));
+        let (alert_id, episode_id) = (change.alert_id.clone(), change.episode_id.clone());
         let job = Job {
             episode_id: change.episode_id,
             order: change.order,
             partition: change.partition,
             body: change.body,
+            variant: change.variant,
             caused_at: change.caused_at,
             tickets: vec![change.ticket],
             attempts: 0,
-            due: now + self.pause(&change.alert_id, 0).unwrap_or(0),
+            due: due + self.pause(&change.alert_id, 0).unwrap_or(0),
             sequence: 0,
             state: State::Waiting,
             durable: false,
             setting_aside: false,
         };
         self.insert(change.alert_id, job);
+        self.reconsider(&alert_id, now);
+        if due > now {
+            // It will be a while: the row need not wait for that, nor the position.
+            for member in self.chains.get(&episode_id).cloned().unwrap_or_default() {
+                self.set_one_aside(&member, now);
+            }
+        }
         Offered::Held
     }
 
@@ -378,18 +430,22 @@ impl Lane {
             self.park(due, i64::MIN);
             return Vec::new();
         }
-        let alert_id = entry.row.alert_id.as_str();
+        entry.rows().flat_map(|row| self.row_recorded(row)).collect()
+    }
+
+    fn row_recorded(&mut self, row: &DeliveryRow) -> Vec<Ticket> {
+        let alert_id = row.alert_id.as_str();
         let Some(job) = self.jobs.get_mut(alert_id) else {
             return Vec::new();
         };
         job.durable = true;
         job.setting_aside = false;
         let tickets = std::mem::take(&mut job.tickets);
-        if !matches!(job.state, State::Recording) || job.attempts != entry.row.attempt {
+        if !matches!(job.state, State::Recording) || job.attempts != row.attempt {
             return tickets;
         }
         job.state = State::Waiting;
-        let stays = entry.row.status == RETRYING && self.owned.contains(&job.partition);
+        let stays = row.status == RETRYING && self.owned.contains(&job.partition);
         if stays {
             self.ready_if_head(alert_id);
         } else {
@@ -417,7 +473,9 @@ impl Lane {
         if job.durable || job.setting_aside || matches!(job.state, State::Recording) {
             return;
         }
-        let reason = if job.is_waiting() {
+        let reason = if job.is_waiting() && job.due > now {
+            "not tried yet: waits for its time"
+        } else if job.is_waiting() {
             "not tried yet: waits for its turn"
         } else {
             "the first attempt is under way"

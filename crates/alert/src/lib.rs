@@ -10,21 +10,23 @@
 //! - A slow or dead destination delays no other, and memory does not grow with what waits for it:
 //!   what exceeds a destination's queue waits in ClickHouse alone.
 //!
-//! From the inside out: `schedule`, `outcome`, `signature`, `body`, `telling` and `address` decide without
-//! doing any IO, and so does `lane`, which holds what waits for one destination; `destination` renders
-//! and makes the requests, `recorder` writes the rows, `engine` runs one lane for each destination, and
-//! `worker` joins that to Kafka.
+//! From the inside out: `policy` says who is told and when, and with `digest`, `schedule`, `outcome`,
+//! `signature`, `body`, `telling` and `address` it does no IO, and neither does `lane`, which holds what
+//! waits for one destination; `destination` renders and makes the requests, `recorder` writes the rows,
+//! `engine` runs one lane for each destination, and `worker` joins that to Kafka.
 
 mod address;
 mod body;
 mod clock;
 mod config;
 mod destination;
+mod digest;
 mod engine;
 mod lane;
 mod metrics;
 mod offsets;
 mod outcome;
+mod policy;
 mod recorder;
 mod schedule;
 mod signature;
@@ -39,6 +41,7 @@ pub use address::Refused;
 #[doc(hidden)]
 pub use body::render as webhook_body;
 pub use config::{Config, ConfigError, Destination, DestinationProblem, HubspotObject, Kind};
+pub use policy::config::{DigestConfig, RouteConfig, When, WorkHoursConfig};
 pub use schedule::ScheduleError;
 pub use signature::SecretError;
 pub use telling::{Language, Owner, RuleTelling, Wording};

@@ -9,6 +9,7 @@ pub struct AlertMetrics {
     pub(crate) event_to_delivery: Histogram,
     pub(crate) pending: IntGaugeVec,
     pub(crate) parked: IntGaugeVec,
+    pub(crate) awaiting_digest: IntGaugeVec,
     pub(crate) undecodable: IntCounter,
 }
 
@@ -19,7 +20,7 @@ impl AlertMetrics {
             deliveries: IntCounterVec::new(
                 Opts::new(
                     "mimamori_deliveries_total",
-                    "Attempts to deliver, and deliveries given up without one, by what became of them",
+                    "Attempts to deliver, and deliveries that came to something without one, by what became of them",
                 ),
                 &["destination", "status"],
             )?,
@@ -47,6 +48,13 @@ impl AlertMetrics {
                 ),
                 &["destination"],
             )?,
+            awaiting_digest: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_deliveries_awaiting_digest",
+                    "Deliveries that wait for the next digest, told by the worker that makes the digests",
+                ),
+                &["destination"],
+            )?,
             undecodable: IntCounter::new(
                 "mimamori_alerts_undecodable_total",
                 "Records of mimamori.alerts that could not be read and were passed over",
@@ -56,6 +64,7 @@ impl AlertMetrics {
         registry.register(Box::new(metrics.event_to_delivery.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.parked.clone()))?;
+        registry.register(Box::new(metrics.awaiting_digest.clone()))?;
         registry.register(Box::new(metrics.undecodable.clone()))?;
         Ok(metrics)
     }

@@ -115,6 +115,15 @@ impl Offsets {
         moved
     }
 
+    /// Whether the record at `offset`, or one before it, is not done.
+    pub fn is_open(&self, partition: i32, offset: i64) -> bool {
+        let first = self
+            .partitions
+            .get(&partition)
+            .and_then(|owned| owned.records.front());
+        first.is_some_and(|first| first.offset <= offset)
+    }
+
     /// Records that are not done, over all partitions.
     pub fn outstanding(&self) -> usize {
         self.outstanding

@@ -6,7 +6,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use store::{DeliveryRow, Store, WaitingDelivery, WaitingQuery};
+use store::{
+    AwaitingDigest, DeliveryRow, DigestQuery, DigestedEpisode, EpisodeDelivery, Store, WaitingDelivery,
+    WaitingQuery,
+};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -44,6 +47,32 @@ pub(crate) trait Ledger: Send + Sync + 'static {
         destination: &str,
         episode_id: &str,
     ) -> impl Future<Output = Result<Option<String>, store::Error>> + Send;
+
+    /// What became of the changes of these episodes, at whatever destination.
+    fn of_episodes(
+        &self,
+        episode_ids: &[String],
+    ) -> impl Future<Output = Result<Vec<EpisodeDelivery>, store::Error>> + Send;
+
+    /// What a digest is to take in and has not.
+    fn awaiting_digest(
+        &self,
+        query: &DigestQuery,
+    ) -> impl Future<Output = Result<Vec<AwaitingDigest>, store::Error>> + Send;
+
+    /// At most `limit` of the episodes that a digest has taken in, with how many there are.
+    fn digested(
+        &self,
+        destination: &str,
+        digest_id: &str,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<DigestedEpisode>, store::Error>> + Send;
+
+    /// How many deliveries to `destination` wait for a digest.
+    fn count_awaiting_digest(
+        &self,
+        destination: &str,
+    ) -> impl Future<Output = Result<u64, store::Error>> + Send;
 }
 
 impl Ledger for Store {
@@ -62,11 +91,33 @@ impl Ledger for Store {
     async fn reference(&self, destination: &str, episode_id: &str) -> Result<Option<String>, store::Error> {
         self.delivery_reference(destination, episode_id).await
     }
+
+    async fn of_episodes(&self, episode_ids: &[String]) -> Result<Vec<EpisodeDelivery>, store::Error> {
+        self.episode_deliveries(episode_ids).await
+    }
+
+    async fn awaiting_digest(&self, query: &DigestQuery) -> Result<Vec<AwaitingDigest>, store::Error> {
+        Store::awaiting_digest(self, query).await
+    }
+
+    async fn digested(
+        &self,
+        destination: &str,
+        digest_id: &str,
+        limit: u32,
+    ) -> Result<Vec<DigestedEpisode>, store::Error> {
+        self.digested_episodes(destination, digest_id, limit).await
+    }
+
+    async fn count_awaiting_digest(&self, destination: &str) -> Result<u64, store::Error> {
+        Store::count_awaiting_digest(self, destination).await
+    }
 }
 
-/// An entry of the lane with this number.
+/// An entry, of the lane with this number.
 pub(crate) struct Numbered {
-    pub lane: usize,
+    /// `None` for a row that no lane waits for.
+    pub lane: Option<usize>,
     pub entry: Entry,
 }
 
@@ -85,9 +136,10 @@ pub(crate) async fn record<L: Ledger>(
         let version = u64::try_from(clock.now()).unwrap_or(0);
         let rows: Vec<DeliveryRow> = batch
             .iter()
-            .map(|numbered| DeliveryRow {
+            .flat_map(|numbered| numbered.entry.rows())
+            .map(|row| DeliveryRow {
                 version,
-                ..numbered.entry.row.clone()
+                ..row.clone()
             })
             .collect();
         ledger.insert(&Uuid::new_v4().to_string(), &rows).await?;

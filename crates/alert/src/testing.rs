@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use health::AlertChange;
 use serde_json::{Value, json};
-use store::{DeliveryRow, WaitingDelivery, WaitingQuery};
+use store::{
+    AwaitingDigest, DeliveryRow, DigestQuery, DigestedEpisode, EpisodeDelivery, WaitingDelivery, WaitingQuery,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -20,7 +22,8 @@ use crate::clock::Clock;
 use crate::config::{Config, Destination};
 use crate::destination::message::{Message, Style};
 use crate::destination::{Means, Sender};
-use crate::lane::RETRYING;
+use crate::lane::{DIGEST, DIGESTED, RETRYING};
+use crate::policy::Policy;
 use crate::recorder::Ledger;
 use crate::telling::{Language, Owner};
 
@@ -44,6 +47,25 @@ pub fn alert(account: &str, change: &str, at: i64) -> AlertChange {
         payload: r#"{"health":31.5}"#.into(),
         caused_by_received_at: at - 40,
     }
+}
+
+/// A configuration with destinations of these names.
+pub fn config_for(destinations: &[&str]) -> Config {
+    let destinations = destinations.iter().map(|name| Destination {
+        name: name.to_string(),
+        url: "https://cs.example/hooks".into(),
+        secret: SECRET.into(),
+        ..Destination::default()
+    });
+    Config {
+        destinations: destinations.collect(),
+        ..Config::default()
+    }
+}
+
+/// Everything at once to all of them.
+pub fn everything_to(destinations: &[&str]) -> Policy {
+    config_for(destinations).policy().unwrap()
 }
 
 /// How a receiver answers.
@@ -336,6 +358,22 @@ impl Memory {
         of_alert.cloned().collect()
     }
 
+    /// The newest row of each alert at a destination.
+    fn newest(&self, destination: &str) -> Vec<DeliveryRow> {
+        let kept = self.0.lock().unwrap();
+        let of_destination = kept.rows.values().filter(|row| row.destination == destination);
+        let newest: BTreeMap<&str, &DeliveryRow> =
+            of_destination.map(|row| (row.alert_id.as_str(), row)).collect();
+        newest.into_values().cloned().collect()
+    }
+
+    /// The body that a row of the alert has.
+    fn body(&self, destination: &str, alert_id: &str) -> String {
+        let rows = self.rows(destination, alert_id);
+        let bodies = rows.into_iter().map(|row| row.body);
+        bodies.rev().find(|body| !body.is_empty()).unwrap_or_default()
+    }
+
     /// The status of each alert at a destination.
     pub fn statuses(&self, destination: &str) -> BTreeMap<String, String> {
         let kept = self.0.lock().unwrap();
@@ -420,10 +458,95 @@ impl Ledger for Memory {
         self.answers().await;
         let kept = self.0.lock().unwrap();
         let of_episode = kept.rows.values().filter(|row| {
-            row.destination == destination && row.episode_id == episode_id && !row.reference.is_empty()
+            row.destination == destination && row.episode_id == episode_id && row.status == DELIVERED && !row.reference.is_empty()
         });
         let first = of_episode.min_by_key(|row| (row.at, row.version));
         Ok(first.map(|row| row.reference.clone()))
+    }
+
+    async fn of_episodes(&self, episode_ids: &[String]) -> Result<Vec<EpisodeDelivery>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let of_episodes = kept
+            .rows
+            .values()
+            .filter(|row| episode_ids.contains(&row.episode_id));
+        let newest: BTreeMap<(&str, &str), &DeliveryRow> = of_episodes
+            .map(|row| ((row.alert_id.as_str(), row.destination.as_str()), row))
+            .collect();
+        let rows = newest.into_values().map(|row| EpisodeDelivery {
+            episode_id: row.episode_id.clone(),
+            alert_id: row.alert_id.clone(),
+            destination: row.destination.clone(),
+            status: row.status.clone(),
+            variant: row.variant.clone(),
+        });
+        Ok(rows.collect())
+    }
+
+    async fn awaiting_digest(&self, query: &DigestQuery) -> Result<Vec<AwaitingDigest>, store::Error> {
+        self.answers().await;
+        let statuses = self.statuses(&query.destination);
+        let newest = self.newest(&query.destination).into_iter();
+        let waits = |row: &DeliveryRow| {
+            let put_off_at = self.rows(&query.destination, &row.alert_id)[0].at;
+            let is_left = row.status == DIGESTED
+                && row.reference != query.digest_id
+                && !statuses.contains_key(&row.reference);
+            put_off_at < query.before && (row.status == DIGEST || is_left)
+        };
+        let rows = newest.filter(waits).map(|row| AwaitingDigest {
+            alert_id: row.alert_id,
+            episode_id: row.episode_id,
+            variant: row.variant,
+            attempt: row.attempt,
+        });
+        Ok(rows.take(query.limit as usize).collect())
+    }
+
+    async fn digested(
+        &self,
+        destination: &str,
+        digest_id: &str,
+        limit: u32,
+    ) -> Result<Vec<DigestedEpisode>, store::Error> {
+        self.answers().await;
+        let taken = self.newest(destination).into_iter();
+        let taken = taken.filter(|row| row.status == DIGESTED && row.reference == digest_id);
+        let mut by_episode: BTreeMap<String, Vec<(body::Order, String)>> = BTreeMap::new();
+        for row in taken {
+            let body = self.body(destination, &row.alert_id);
+            let order = body::place(&body).unwrap().order;
+            by_episode.entry(row.episode_id).or_default().push((order, body));
+        }
+        let mut episodes = Vec::new();
+        for mut changes in by_episode.into_values() {
+            changes.sort();
+            let (last, body) = changes[changes.len() - 1].clone();
+            let state = match (last.is_end(), changes[0].0.is_first()) {
+                (false, _) => 0,
+                (true, false) => 1,
+                (true, true) => 2,
+            };
+            episodes.push((state, body));
+        }
+        episodes.sort();
+        let count = |wanted: u8| episodes.iter().filter(|(state, _)| *state == wanted).count() as u64;
+        let (all, open, passed) = (episodes.len() as u64, count(0), count(2));
+        let told = episodes.iter().map(|(state, body)| DigestedEpisode {
+            body: body.clone(),
+            state: *state,
+            episodes: all,
+            open,
+            passed,
+        });
+        Ok(told.take(limit as usize).collect())
+    }
+
+    async fn count_awaiting_digest(&self, destination: &str) -> Result<u64, store::Error> {
+        self.answers().await;
+        let newest = self.newest(destination).into_iter();
+        Ok(newest.filter(|row| row.status == DIGEST).count() as u64)
     }
 }
 

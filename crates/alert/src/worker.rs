@@ -103,6 +103,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         mut shutdown,
     } = wiring;
     let endpoints = config.endpoints()?;
+    let policy = config.policy()?;
     announce(&endpoints);
     let metrics = AlertMetrics::register(&registry)?;
     let consumer_metrics = ConsumerMetrics::register(&registry, "alert")?;
@@ -131,7 +132,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
     let mut options = ConsumerOptions::new(&config.group, topics::ALERTS, StartFrom::Committed);
     options.batch_wait = BATCH_WAIT;
     let (handle, events) = consume(&kafka, options, consumer_metrics)?;
-    let (engine, failure) = Engine::start(store, lanes, bounds, metrics.clone(), clock);
+    let (engine, failure) = Engine::start(store, policy, lanes, bounds, metrics.clone(), clock);
     let mut worker = Worker {
         engine,
         failure,

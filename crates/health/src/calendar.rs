@@ -17,7 +17,7 @@ use crate::account::Account;
 use crate::config::{ConfigError, Model, wrong};
 
 /// The weekdays by their names in the configuration; a weekday's place here is its number.
-const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+pub const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const SUNDAY: usize = 6;
 
 /// The key of the calendar of the zones that have none of their own.
@@ -79,9 +79,20 @@ pub struct Calendar {
 }
 
 impl Calendar {
+    /// The days that a team works, apart from any customer's.
+    ///
+    /// # Errors
+    /// [`ConfigError`] of which the field is one of [`CalendarConfig`]'s.
+    pub fn try_new(config: &CalendarConfig) -> Result<Calendar, ConfigError> {
+        Calendar::compile(config, str::to_string)
+    }
+
     /// `key` is how the calendar is named in the configuration.
     fn new(key: &str, config: &CalendarConfig) -> Result<Calendar, ConfigError> {
-        let field = |name: &str| format!("calendars.{key:?}.{name}");
+        Calendar::compile(config, |name| format!("calendars.{key:?}.{name}"))
+    }
+
+    fn compile(config: &CalendarConfig, field: impl Fn(&str) -> String) -> Result<Calendar, ConfigError> {
         let mut week = [true; 7];
         for (position, name) in config.weekend.iter().enumerate() {
             let Some(weekday) = WEEKDAYS.iter().position(|weekday| weekday == name) else {
@@ -127,6 +138,11 @@ impl Calendar {
         } else {
             self.worked.binary_search(&day).is_ok()
         }
+    }
+
+    /// Whether the date is worked.
+    pub fn works_on(&self, date: Date) -> bool {
+        self.is_workday(day_number(date))
     }
 
     /// How many days strictly between the two are worked, both in days since 1970-01-01; 0 when none

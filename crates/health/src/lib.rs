@@ -60,7 +60,7 @@ pub mod words;
 
 pub use account::{Account, AccountState, Daily, Folded, StateError, UserSummary};
 pub use alert::AlertChange;
-pub use calendar::{Calendar, CalendarConfig};
+pub use calendar::{Calendar, CalendarConfig, WEEKDAYS};
 pub use config::{ConfigError, HealthConfig, MilestoneConfig, Model, Weights};
 pub use days::{DETAILED_DAYS, KEPT_DAYS};
 pub use episode::{Mode, OpenEpisode, ToldChange, episode_id};

@@ -203,7 +203,13 @@ impl Config {
         self.alert
             .validate()
             .map_err(|error| ConfigError(error.to_string()))?;
-        health::Model::new(self.health.clone()).map_err(|error| ConfigError(error.to_string()))
+        let model =
+            health::Model::new(self.health.clone()).map_err(|error| ConfigError(error.to_string()))?;
+        let rules: Vec<_> = model.rules().collect();
+        self.alert
+            .check_rules(&rules)
+            .map_err(|error| ConfigError(error.to_string()))?;
+        Ok(model)
     }
 
     /// The configuration with its secrets masked, for people to see.
@@ -310,6 +316,35 @@ mod tests {
                 || text.contains(&format!("[{section}.{key}"))
                 || text.contains(&format!("[[{section}.{key}]]"));
             assert!(is_told, "{section}.{key} is not in docs/configuration.md");
+        }
+    }
+
+    #[test]
+    fn a_route_of_a_rule_that_is_not_there_is_named_with_its_place_in_the_file() {
+        let text = "[[alert.routes]]\nrules = [\"falling_usage\", \"champion_remved\"]\n";
+        let error = read(text).unwrap().check().err().unwrap().to_string();
+        assert!(
+            error.contains(
+                "mimamori.toml, line 2, column 27: alert.routes[0].rules[1]: there is no rule \
+                 \"champion_remved\"; did you mean champion_removed?"
+            ),
+            "{error}"
+        );
+    }
+
+    /// What the guide to routing shows can be worked with.
+    #[test]
+    fn the_examples_of_the_guide_to_routing_are_accepted() {
+        let guide = include_str!("../../../docs/routing.md");
+        let examples: Vec<&str> = guide
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|behind| behind.split_once("\n```"))
+            .map(|(text, _)| text)
+            .collect();
+        assert!(examples.len() >= 4);
+        for text in examples {
+            read(text).unwrap().check().unwrap();
         }
     }
 

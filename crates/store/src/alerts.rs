@@ -36,6 +36,21 @@ pub struct WaitingDelivery {
     pub episode_due_at: i64,
 }
 
+/// What became of one change of an episode at one destination.
+#[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
+pub struct EpisodeDelivery {
+    /// The episode.
+    pub episode_id: String,
+    /// The change.
+    pub alert_id: String,
+    /// The destination's name; empty for what concerns none.
+    pub destination: String,
+    /// Of the newest row.
+    pub status: String,
+    /// The variant that the account was put into.
+    pub variant: String,
+}
+
 /// Which waiting deliveries to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingQuery {
@@ -84,7 +99,8 @@ impl Store {
 
     /// The deliveries of which the newest row says `retrying`, by the due time of the oldest of their
     /// episode and within an episode in the order of its changes. The account, the episode and the
-    /// time of the change are those that the body tells.
+    /// time of the change are those that the body tells; a digest is an episode of its own and lies in
+    /// partition 0.
     pub async fn waiting_deliveries(&self, query: &WaitingQuery) -> Result<Vec<WaitingDelivery>, Error> {
         self.fetch("read the waiting deliveries", true, |client| {
             client
@@ -96,9 +112,11 @@ impl Store {
                      (
                          SELECT alert_id, last_attempt AS attempt, last_body AS body,
                                 toUnixTimestamp64Milli(assumeNotNull(next_at)) AS next_attempt_at,
-                                JSONExtractString(last_body, 'data', 'episode_id') AS episode,
+                                startsWith(alert_id, 'dg_') AS is_digest,
+                                if(is_digest, alert_id, JSONExtractString(last_body, 'data', 'episode_id'))
+                                    AS episode,
                                 JSONExtractString(last_body, 'data', 'account_id') AS account,
-                                toInt32(kafkaMurmurHash(account) % ?) AS partition,
+                                if(is_digest, 0, toInt32(kafkaMurmurHash(account) % ?)) AS partition,
                                 toUnixTimestamp64Milli(parseDateTime64BestEffortOrZero(
                                     JSONExtractString(last_body, 'timestamp'), 3, 'UTC')) AS changed_at,
                                 transform(JSONExtractString(last_body, 'data', 'change'),
@@ -162,7 +180,8 @@ impl Store {
                 client
                     .query(
                         "SELECT reference FROM deliveries_versions
-                         WHERE episode_id = ? AND destination = ? AND reference != ''
+                         WHERE episode_id = ? AND destination = ? AND status = 'delivered'
+                           AND reference != ''
                          ORDER BY at, version LIMIT 1",
                     )
                     .bind(episode_id)
@@ -170,6 +189,31 @@ impl Store {
             })
             .await?;
         Ok(rows.into_iter().next().map(|row| row.reference))
+    }
+
+    /// What became of the changes of these episodes, wherever they were to go.
+    pub async fn episode_deliveries(&self, episode_ids: &[String]) -> Result<Vec<EpisodeDelivery>, Error> {
+        if episode_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.fetch("read the deliveries of episodes", true, |client| {
+            client
+                .query(
+                    "SELECT episode_id, alert_id, destination, last_status AS status, last_variant AS variant
+                     FROM
+                     (
+                         SELECT episode_id, alert_id, destination,
+                                argMax(status, (attempt, version)) AS last_status,
+                                argMax(variant, (attempt, version)) AS last_variant
+                         FROM deliveries_versions
+                         WHERE episode_id IN ?
+                         GROUP BY episode_id, alert_id, destination
+                     )
+                     ORDER BY episode_id, alert_id, destination",
+                )
+                .bind(episode_ids)
+        })
+        .await
     }
 
     /// The newest changes of alerts, newest first, of one account or of all.

@@ -10,6 +10,7 @@ mod accounts;
 mod alerts;
 mod client;
 mod config;
+mod digests;
 mod episodes;
 mod events;
 mod failure;
@@ -31,9 +32,10 @@ pub use accounts::{
     AccountGroup, AccountPage, AccountQuery, AccountSummary, HealthOfDay, HistoryQuery, SortKey,
     TimelineEvent,
 };
-pub use alerts::{PendingDelivery, WaitingDelivery, WaitingQuery};
+pub use alerts::{EpisodeDelivery, PendingDelivery, WaitingDelivery, WaitingQuery};
 pub use client::{Error, MayWrite, Store};
 pub use config::ClickHouseConfig;
+pub use digests::{AwaitingDigest, DigestQuery, DigestedEpisode};
 pub use episodes::{ActionRow, EpisodeRow};
 pub use events::SeenEvent;
 pub use journey::{

@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 11] = [
+const MIGRATIONS: [(u32, &str, &str); 12] = [
     (
         1,
         "events",
@@ -61,6 +61,11 @@ const MIGRATIONS: [(u32, &str, &str); 11] = [
         11,
         "alert_outcomes",
         include_str!("../../../schemas/clickhouse/0011_alert_outcomes.sql"),
+    ),
+    (
+        12,
+        "routing",
+        include_str!("../../../schemas/clickhouse/0012_routing.sql"),
     ),
 ];
 

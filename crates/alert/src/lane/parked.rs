@@ -20,7 +20,7 @@ impl Lane {
             return None;
         }
         parked.not_before = now + millis(self.limits.reload_pause);
-        if self.jobs.len() >= self.limits.queue && !self.make_room(now) {
+        if self.jobs.len() >= self.limits.queue && !self.make_room(now, "") {
             return None;
         }
         self.reloading = Some(Reloading {
@@ -67,6 +67,7 @@ impl Lane {
                 order: place.order,
                 partition: row.partition,
                 body: row.body.into(),
+                variant: place.variant.into(),
                 caused_at: None,
                 tickets: Vec::new(),
                 attempts: row.attempt,
@@ -76,7 +77,9 @@ impl Lane {
                 durable: true,
                 setting_aside: false,
             };
-            self.insert(row.alert_id.into(), job);
+            let alert_id: Arc<str> = row.alert_id.into();
+            self.insert(alert_id.clone(), job);
+            self.reconsider(&alert_id, now);
         }
         let outdated = self.spills_unwritten > 0 || self.generation != reloading.generation;
         if complete && left_due.is_none() && !outdated {
@@ -93,8 +96,9 @@ impl Lane {
         self.reloading = None;
     }
 
-    /// Lets those go that are due last and have their rows, a sixteenth of the queue at a time.
-    pub(super) fn make_room(&mut self, now: i64) -> bool {
+    /// Lets those go that are due last and have their rows, a sixteenth of the queue at a time; not those
+    /// of the episode `spared`, of which a later change is to come in.
+    pub(super) fn make_room(&mut self, now: i64, spared: &str) -> bool {
         let mut latest: BTreeMap<(i64, u64), Arc<str>> = BTreeMap::new();
         for (due, sequence, alert_id) in self.ready.iter().rev() {
             if *due <= now || latest.len() > self.limits.queue / 16 {
@@ -103,6 +107,9 @@ impl Lane {
             let Some(job) = self.jobs.get(alert_id) else {
                 continue;
             };
+            if &*job.episode_id == spared {
+                continue;
+            }
             let chain = self.chains.get(&job.episode_id);
             let written = chain.is_some_and(|chain| {
                 chain
@@ -128,6 +135,11 @@ impl Lane {
         }
         self.park(due, i64::MIN);
         true
+    }
+
+    /// Something was written from elsewhere that is due at `due`.
+    pub fn look_for(&mut self, due: i64) {
+        self.park(due, i64::MIN);
     }
 
     pub(super) fn park(&mut self, due: i64, not_before: i64) {

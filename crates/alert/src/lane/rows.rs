@@ -12,6 +12,7 @@ impl Lane {
     pub(super) fn hand_out(&mut self, row: DeliveryRow, tickets: Vec<Ticket>, spilled: bool) {
         self.rows.push(Entry {
             row,
+            together: Vec::new(),
             tickets,
             spilled,
         });
@@ -50,7 +51,7 @@ impl Lane {
             next_attempt_at: None,
             body: String::new(),
             episode_id: job.map_or_else(String::new, |job| job.episode_id.to_string()),
-            variant: String::new(),
+            variant: job.map_or_else(String::new, |job| job.variant.to_string()),
             reference: String::new(),
             version: 0,
         }

@@ -1,5 +1,6 @@
 //! A broker, a database and workers for one test.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -109,10 +110,18 @@ impl Bed {
 
     /// Starts a worker and waits until it takes part.
     pub async fn worker(&self, destinations: Vec<Destination>) -> Worker {
-        let config = Config {
+        self.worker_with(Config {
             destinations,
-            retry_seconds: vec![0.0, 0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8],
             ..Config::default()
+        })
+        .await
+    }
+
+    /// The same with another configuration, but for the pauses.
+    pub async fn worker_with(&self, config: Config) -> Worker {
+        let config = Config {
+            retry_seconds: vec![0.0, 0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8],
+            ..config
         };
         let (membership, mut joined) = watch::channel(Membership::Away);
         let (stop, shutdown) = watch::channel(false);
@@ -136,22 +145,39 @@ impl Bed {
 
     /// The rows of all deliveries, by alert and attempt: alert, attempt, status, HTTP status.
     pub async fn deliveries(&self) -> Vec<(String, u64, String, Option<u64>)> {
-        let query = format!(
-            "SELECT alert_id, attempt, status, http_status FROM alert_test_{}.deliveries WHERE attempt > 0
-             ORDER BY alert_id, attempt FORMAT JSONCompactEachRow",
-            self.name
-        );
+        let text = self
+            .ask(
+                "SELECT alert_id, attempt, status, http_status FROM deliveries WHERE attempt > 0
+                 ORDER BY alert_id, attempt FORMAT JSONCompactEachRow",
+            )
+            .await;
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// The newest status of each alert.
+    pub async fn newest(&self) -> BTreeMap<String, String> {
+        let text = self
+            .ask(
+                "SELECT alert_id, argMax(status, attempt) FROM deliveries GROUP BY alert_id
+                 FORMAT JSONCompactEachRow",
+            )
+            .await;
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    async fn ask(&self, query: &'static str) -> String {
         let answer = reqwest::Client::new()
-            .post(engine::url())
+            .post(format!("{}/?database=alert_test_{}", engine::url(), self.name))
             .body(query)
             .send()
             .await
             .unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
-        let text = answer.text().await.unwrap();
-        text.lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        answer.text().await.unwrap()
     }
 
     /// Waits until the newest rows of so many alerts have this status.
@@ -159,7 +185,7 @@ impl Bed {
         let reached = async {
             loop {
                 let rows = self.deliveries().await;
-                let newest: std::collections::BTreeMap<_, _> = rows
+                let newest: BTreeMap<_, _> = rows
                     .into_iter()
                     .map(|(alert_id, _, status, _)| (alert_id, status))
                     .collect();

@@ -7,6 +7,7 @@
 
 mod bed;
 mod deliver;
+mod digest;
 #[path = "../../../store/tests/engine/engine.rs"]
 mod engine;
 mod ledger;
