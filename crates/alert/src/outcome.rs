@@ -55,6 +55,11 @@ impl Answer {
         }
     }
 
+    /// Whether somebody is at work there, however unwilling: an answer that is no server's error.
+    pub fn proves_alive(&self) -> bool {
+        matches!(self, Answer::Status { code, .. } if *code < 500)
+    }
+
     /// What this answer means for the delivery.
     pub fn verdict(&self) -> Verdict {
         let retry = |error: String| Verdict::Retry {
@@ -173,6 +178,22 @@ mod tests {
         assert!(held(503, wish));
         assert!(!held(500, wish));
         assert!(!held(429, None));
+    }
+
+    #[test]
+    fn only_an_answer_that_is_no_fault_of_the_server_is_a_sign_of_life() {
+        let alive = |code| {
+            let answer = Answer::Status {
+                code,
+                retry_after: None,
+                excerpt: String::new(),
+            };
+            answer.proves_alive()
+        };
+        assert!([200, 302, 404, 410, 429].into_iter().all(alive));
+        assert!(![500, 502, 503, 599].into_iter().any(alive));
+        assert!(!Answer::Broken("reset".into()).proves_alive());
+        assert!(!Answer::TimedOut(20_000).proves_alive());
     }
 
     #[test]

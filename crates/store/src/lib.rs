@@ -10,8 +10,10 @@ mod accounts;
 mod alerts;
 mod client;
 mod config;
+mod dead_letters;
 mod events;
 mod failure;
+mod holds;
 mod insert;
 mod journey;
 mod metrics;
@@ -32,7 +34,9 @@ pub use accounts::{
 pub use alerts::{PendingDelivery, WaitingDelivery, WaitingQuery};
 pub use client::{Error, MayWrite, Store};
 pub use config::ClickHouseConfig;
+pub use dead_letters::{DeadLetter, DeadLetterQuery, DeliveryState, Replay, ReplayedDelivery};
 pub use events::SeenEvent;
+pub use holds::{HeldCount, HoldEnd, HoldRow, Opening, Owned, Requests, TRIPPED};
 pub use journey::{
     Journey, JourneyQuery, LateAccount, MilestoneGroup, OnboardingGroup, StageGroup, TtvCohort, TtvQuery,
     WaitingAccount,

@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 10] = [
+const MIGRATIONS: [(u32, &str, &str); 11] = [
     (
         1,
         "events",
@@ -56,6 +56,11 @@ const MIGRATIONS: [(u32, &str, &str); 10] = [
         10,
         "deliveries",
         include_str!("../../../schemas/clickhouse/0010_deliveries.sql"),
+    ),
+    (
+        11,
+        "alert_holds",
+        include_str!("../../../schemas/clickhouse/0011_alert_holds.sql"),
     ),
 ];
 
@@ -249,6 +254,7 @@ mod tests {
                     "DROP TABLE IF EXISTS",
                     "DROP VIEW IF EXISTS",
                     "CREATE OR REPLACE VIEW",
+                    "COMMENT COLUMN",
                 ];
                 assert!(
                     harmless.iter().any(|words| statement.contains(words)),

@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dead_letters;
 mod engine;
 mod faulty;
 mod harness;
+mod holds;
 mod inserts;
 mod journey;
 mod migrations;
