@@ -180,8 +180,8 @@ pub(crate) struct Order {
 impl Order {
     pub(crate) fn new(at: i64, change: &str) -> Order {
         let rank = match change {
-            "opened" => 0,
-            "escalated" => 1,
+            "opened" | "held" => 0,
+            "escalated" | "acknowledged" => 1,
             _ => 2,
         };
         Order { at, rank }
@@ -193,7 +193,7 @@ impl Order {
     }
 }
 
-/// Reads back what [`render`] wrote; `None` for anything else.
+/// Reads back what [`render`] wrote, or a summary; `None` for anything else.
 pub(crate) fn place(body: &str) -> Option<Place> {
     #[derive(Deserialize)]
     struct Read {
@@ -202,15 +202,23 @@ pub(crate) fn place(body: &str) -> Option<Place> {
     }
     #[derive(Deserialize)]
     struct Data {
-        account_id: String,
+        account_id: Option<String>,
         episode_id: String,
         change: String,
+        #[serde(default)]
+        examples: Vec<Example>,
+    }
+    #[derive(Deserialize)]
+    struct Example {
+        account_id: String,
     }
     let read: Read = serde_json::from_str(body).ok()?;
+    // What is about many accounts, a summary, lives where the first of its examples does.
+    let first = read.data.examples.into_iter().next();
     Some(Place {
         order: Order::new(read.timestamp.as_millisecond(), &read.data.change),
         episode_id: read.data.episode_id,
-        account_id: read.data.account_id,
+        account_id: read.data.account_id.or(first.map(|example| example.account_id))?,
     })
 }
 

@@ -12,6 +12,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{self, Refused};
+use crate::breaker::BreakerConfig;
+use crate::lane::CircuitLimits;
 use crate::schedule::{STANDARD_PAUSES, Schedule, ScheduleError};
 use crate::signature::{Secret, SecretError};
 
@@ -43,6 +45,17 @@ pub struct Config {
     /// How long a stop, or a partition that moves on, waits for requests under way, in seconds. Those
     /// that take longer are cut and made again. Default 1.
     pub drain_seconds: f64,
+    /// Failures in a row without a sign of life (no answer, or a 5xx) after which nothing is sent to a
+    /// destination for a while but a probe; 0 never stops. Default 5.
+    pub circuit_failures: u32,
+    /// How long that while is at first, in seconds; each probe that fails doubles it. Default 30.
+    pub circuit_seconds: f64,
+    /// The longest while between two probes, in seconds. Default 600.
+    pub circuit_max_seconds: f64,
+    /// How often the worker looks for what people ask for (replays, releases), in seconds. Default 1.
+    pub look_seconds: f64,
+    /// When one rule or one cause would alert about so many accounts that one summary goes out instead.
+    pub breaker: BreakerConfig,
 }
 
 impl Default for Config {
@@ -58,6 +71,11 @@ impl Default for Config {
             max_uncommitted: 10_000,
             recorder_queue: 2_000,
             drain_seconds: 1.0,
+            circuit_failures: 5,
+            circuit_seconds: 30.0,
+            circuit_max_seconds: 600.0,
+            look_seconds: 1.0,
+            breaker: BreakerConfig::default(),
         }
     }
 }
@@ -228,6 +246,14 @@ impl Config {
         Schedule::try_new(&self.retry_seconds, self.retry_jitter)
     }
 
+    pub(crate) fn circuit(&self) -> CircuitLimits {
+        CircuitLimits {
+            failures: self.circuit_failures,
+            pause: Duration::from_secs_f64(self.circuit_seconds),
+            longest: Duration::from_secs_f64(self.circuit_max_seconds),
+        }
+    }
+
     pub(crate) fn endpoints(&self) -> Result<Vec<Endpoint>, ConfigError> {
         self.schedule()?;
         let out_of_range = |field: &str, problem: &str| {
@@ -243,10 +269,18 @@ impl Config {
             ("set_aside_seconds", self.set_aside_seconds),
             ("reload_seconds", self.reload_seconds),
             ("drain_seconds", self.drain_seconds),
+            ("circuit_seconds", self.circuit_seconds),
+            ("look_seconds", self.look_seconds),
         ] {
             if !(0.01..=3_600.0).contains(&value) {
                 return out_of_range(field, "must be from 0.01 to 3600");
             }
+        }
+        if !(self.circuit_seconds..=86_400.0).contains(&self.circuit_max_seconds) {
+            return out_of_range("circuit_max_seconds", "must be from circuit_seconds to 86400");
+        }
+        if let Some((field, problem)) = self.breaker.problem() {
+            return out_of_range(field, problem);
         }
         if self.max_uncommitted == 0 || self.recorder_queue == 0 {
             return out_of_range("max_uncommitted and alert.recorder_queue", "must be over 0");
@@ -451,6 +485,23 @@ mod tests {
         assert!(with_header("content-type", "x").contains("is set by mimamori"));
         assert!(with_header("x y", "x").contains("not a header's name"));
         assert!(with_header("authorization", "a\nb").contains("cannot be sent"));
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_refused_with_its_field() {
+        let problem = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(problem(|c| c.circuit_max_seconds = 29.0).contains("alert.circuit_max_seconds"));
+        assert!(problem(|c| c.circuit_seconds = f64::NAN).contains("alert.circuit_seconds"));
+        assert!(problem(|c| c.look_seconds = 0.0).contains("alert.look_seconds"));
+        assert!(
+            problem(|c| c.breaker.share = 20.0).contains("alert.breaker.share: must be from 0 (off) to 1")
+        );
+        assert!(problem(|c| c.breaker.min_accounts = 0).contains("alert.breaker.min_accounts"));
+        assert!(problem(|c| c.breaker.window_minutes = f64::INFINITY).contains("window_minutes"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Runs one lane for each destination, between whoever brings the changes and the ledger.
 //!
 //! The lanes share nothing but the recorder and the offsets, so that one which waits for its receiver
-//! holds up no other. What waits for the ledger holds up all of them, and in the end consumption.
+//! holds up no other. What waits for the ledger holds up all of them, and in the end consumption. What
+//! the breaker holds back, and what people ask for, is in `quiet`.
 
-use std::collections::HashSet;
+mod quiet;
+
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,13 +18,17 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use crate::body::{self, Order};
+use crate::breaker::BreakerConfig;
 use crate::clock::Clock;
-use crate::lane::{Change, DELIVERED, Lane, Offered, Reload, Shipment};
+use crate::lane::{Change, DELIVERED, Lane, Offered, Reload, Shipment, Switched};
 use crate::metrics::AlertMetrics;
 use crate::offsets::{Offsets, Ticket};
 use crate::outcome::Answer;
 use crate::recorder::{self, Ledger, Numbered};
 use crate::webhook::Transport;
+
+pub(crate) use quiet::HoldLedger;
+use quiet::{Decided, Due, Quiet};
 
 /// The longest that a lane sleeps: due times are of the wall clock, which may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -41,6 +48,9 @@ pub(crate) struct Bounds {
     pub max_uncommitted: usize,
     pub recorder_queue: usize,
     pub drain: Duration,
+    pub breaker: BreakerConfig,
+    /// How often to look for what people ask for.
+    pub look: Duration,
 }
 
 /// A change of an alert and where it stands in the topic.
@@ -67,6 +77,11 @@ struct Shared<L> {
     offsets: Mutex<Offsets>,
     entries: mpsc::Sender<Numbered>,
     partition_count: Mutex<i32>,
+    owned: Mutex<BTreeSet<i32>>,
+    /// Held while records are submitted, and while what people asked for is done.
+    quiet: tokio::sync::Mutex<Quiet>,
+    due: Mutex<Due>,
+    assigned: Notify,
     /// Something was written.
     progress: Notify,
 }
@@ -107,6 +122,10 @@ impl<L: Ledger> Engine<L> {
             offsets: Mutex::new(Offsets::default()),
             entries,
             partition_count: Mutex::new(1),
+            owned: Mutex::default(),
+            quiet: tokio::sync::Mutex::new(Quiet::new(bounds.breaker.clone())),
+            due: Mutex::default(),
+            assigned: Notify::new(),
             progress: Notify::new(),
         });
 
@@ -122,6 +141,7 @@ impl<L: Ledger> Engine<L> {
             let shared = Arc::clone(&shared);
             running.spawn(run_lane(shared, number, transport));
         }
+        running.spawn(quiet::look_out(Arc::clone(&shared), bounds.look));
         let (failed, failure) = oneshot::channel();
         let watch = tokio::spawn(async move {
             let stopped = loop {
@@ -151,6 +171,9 @@ impl<L: Ledger> Engine<L> {
             offsets.assign(partition);
         }
         drop(offsets);
+        lock(&self.shared.owned).extend(partitions);
+        lock(&self.shared.due).assigned = true;
+        self.shared.assigned.notify_one();
         let now = self.shared.clock.now();
         for slot in &self.shared.lanes {
             lock(&slot.lane).assign(partitions, now);
@@ -221,6 +244,8 @@ impl<L: Ledger> Engine<L> {
             lock(&slot.lane).forget(partitions);
             slot.wake.notify_one();
         }
+        lock(&self.shared.owned).retain(|partition| !partitions.contains(partition));
+        lock(&self.shared.due).assigned = true;
         let mut offsets = lock(&self.shared.offsets);
         for &partition in partitions {
             offsets.release(partition);
@@ -268,33 +293,67 @@ impl<L: Ledger> Shared<L> {
             .iter()
             .map(|(_, change)| body::render(change).into())
             .collect();
-        for slot in &self.lanes {
-            // In this order: what is not held now and has no row after that was never offered.
-            let (destination, unknown) = {
-                let lane = lock(&slot.lane);
-                let unknown: HashSet<String> = taken
-                    .iter()
-                    .filter(|(_, change)| !lane.knows(&change.alert_id))
-                    .map(|(_, change)| change.alert_id.clone())
-                    .collect();
-                (lane.destination().to_string(), Vec::from_iter(unknown))
-            };
-            let attempted = self.ledger.attempted(&destination, &unknown).await?;
-            let attempted: HashSet<String> = attempted.into_iter().collect();
+        let mut quiet = self.quiet.lock().await;
+        self.catch_up(&mut quiet).await?;
+        let known = self.known(&taken).await?;
+        let fresh: Vec<&AlertChange> = taken
+            .iter()
+            .map(|(_, change)| *change)
+            .filter(|change| known.iter().any(|known| !known.has(&change.alert_id)))
+            .collect();
+        self.observe(&mut quiet, &fresh).await?;
+        let mut standing = self.standing(&fresh).await?;
+        for (slot, known) in self.lanes.iter().zip(&known) {
+            let destination = lock(&slot.lane).destination().to_string();
+            let (mut noted, mut tickets) = (Vec::new(), Vec::new());
             for ((ticket, change), body) in taken.iter().zip(&bodies) {
-                if attempted.contains(&change.alert_id) {
+                if known.written.contains(&change.alert_id) {
                     self.settle([*ticket]);
                     continue;
                 }
-                let offered = lock(&slot.lane).offer(to_deliver(change, body, *ticket), self.clock.now());
+                let now = self.clock.now();
+                if !known.held.contains(&change.alert_id) {
+                    match quiet.decide(change, &destination, body, &mut standing, now) {
+                        Decided::Told { behind: false } => {}
+                        Decided::Told { behind: true } => lock(&slot.lane).look_for(&change.episode_id, now),
+                        Decided::Noted(rows) => {
+                            noted.extend(rows);
+                            tickets.push(*ticket);
+                            continue;
+                        }
+                    }
+                }
+                let offered = lock(&slot.lane).offer(to_deliver(change, body, *ticket), now);
                 match offered {
                     Offered::Held | Offered::Written => {}
                     Offered::Settled(ticket) => self.settle([ticket]),
                 }
             }
+            self.note(&noted).await?;
+            self.settle(tickets);
             slot.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// Which of these changes each lane holds, and of which there are rows.
+    async fn known(&self, taken: &[(Ticket, &AlertChange)]) -> Result<Vec<Known>, store::Error> {
+        let mut all = Vec::with_capacity(self.lanes.len());
+        for slot in &self.lanes {
+            // In this order: what is not held now and has no row after that was never offered.
+            let (destination, held, unknown) = {
+                let lane = lock(&slot.lane);
+                let ids = taken.iter().map(|(_, change)| change.alert_id.clone());
+                let (held, unknown): (HashSet<String>, HashSet<String>) = ids.partition(|id| lane.knows(id));
+                (lane.destination().to_string(), held, Vec::from_iter(unknown))
+            };
+            let written = self.ledger.attempted(&destination, &unknown).await?;
+            all.push(Known {
+                held,
+                written: written.into_iter().collect(),
+            });
+        }
+        Ok(all)
     }
 
     /// The recorder wrote this.
@@ -337,6 +396,18 @@ impl<L: Ledger> Shared<L> {
     }
 }
 
+/// What of a batch is known to a lane already.
+struct Known {
+    held: HashSet<String>,
+    written: HashSet<String>,
+}
+
+impl Known {
+    fn has(&self, alert_id: &str) -> bool {
+        self.held.contains(alert_id) || self.written.contains(alert_id)
+    }
+}
+
 fn to_deliver(change: &AlertChange, body: &Arc<str>, ticket: Ticket) -> Change {
     Change {
         alert_id: change.alert_id.as_str().into(),
@@ -371,6 +442,7 @@ async fn run_lane<L: Ledger, T: Transport>(
     let destination = lock(&slot.lane).destination().to_string();
     let pending = shared.metrics.pending.with_label_values(&[&destination]);
     let parked = shared.metrics.parked.with_label_values(&[&destination]);
+    let circuit_open = shared.metrics.circuit_open.with_label_values(&[&destination]);
     let mut working: JoinSet<Done> = JoinSet::new();
     loop {
         let now = shared.clock.now();
@@ -385,6 +457,7 @@ async fn run_lane<L: Ledger, T: Transport>(
             }
             pending.set(i64::try_from(lane.held()).unwrap_or(i64::MAX));
             parked.set(i64::from(lane.is_parked()));
+            circuit_open.set(i64::from(lane.is_circuit_open()));
             (lane.take_rows(), lane.wake_at())
         };
         // This task alone hands rows on, which keeps them in order.
@@ -456,6 +529,16 @@ fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64
         return;
     };
     let row = &finished.row;
+    match finished.switched {
+        Some(Switched::Opened(pause)) => warn!(
+            destination = row.destination,
+            seconds = pause.as_secs_f64(),
+            error = row.error,
+            "no sign of life of the destination, sending nothing for a while"
+        ),
+        Some(Switched::Closed) => info!(destination = row.destination, "the destination is there again"),
+        None => {}
+    }
     if row.status == DELIVERED {
         if let Some(caused_at) = finished.caused_at {
             let seconds = (now - caused_at).max(0) as f64 / 1_000.0;
@@ -475,7 +558,7 @@ fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64
     if finished.disabled {
         warn!(
             destination = row.destination,
-            "the destination answered 410 gone and is disabled until a restart; remove it or mend its address"
+            "the destination answered 410 gone and is disabled until a restart or a replay; remove it or mend its address"
         );
     }
 }

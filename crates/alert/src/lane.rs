@@ -42,7 +42,8 @@ pub(crate) const RETRYING: &str = "retrying";
 /// The status of a delivery that nobody tries any more.
 pub(crate) const FAILED: &str = "failed";
 
-const NOT_TRIED_DISABLED: &str = "not tried: the destination answered 410 and is disabled until a restart";
+const NOT_TRIED_DISABLED: &str =
+    "not tried: the destination answered 410 and is disabled until a restart or a replay";
 
 /// The bounds of a lane.
 #[derive(Debug, Clone)]
@@ -259,6 +260,14 @@ impl Lane {
     /// Rows may wait in ClickHouse alone: they are to be read.
     pub fn look_again(&mut self, now: i64) {
         self.park(now, i64::MIN);
+    }
+
+    /// As [`look_again`](Self::look_again), if nothing of this episode is held: what is written of it may
+    /// have been released or replayed, and nothing may overtake it.
+    pub fn look_for(&mut self, episode_id: &str, now: i64) {
+        if !self.chains.contains_key(episode_id) {
+            self.look_again(now);
+        }
     }
 
     /// A change from Kafka.

@@ -9,17 +9,22 @@
 //! - Of one episode the changes reach one destination in the order in which they happened.
 //! - A slow or dead destination delays no other, and memory does not grow with what waits for it:
 //!   what exceeds a destination's queue waits in ClickHouse alone.
+//! - Of one rule or one cause no more accounts are told of within a while than a share of all: beyond it
+//!   one summary goes out, and the rest is held until somebody says what is to become of it.
 //!
-//! From the inside out: `schedule`, `outcome`, `signature`, `body` and `address` decide without
-//! doing any IO, and so does `lane`, which holds what waits for one destination; `webhook` makes the
+//! From the inside out: `schedule`, `outcome`, `signature`, `body`, `summary` and `address` decide
+//! without doing any IO, and so do `breaker`, which counts what opens, `fate`, which says what becomes of
+//! what follows, and `lane`, which holds what waits for one destination; `webhook` makes the
 //! requests, `recorder` writes the rows, `engine` runs one lane for each destination, and `worker` joins
 //! that to Kafka.
 
 mod address;
 mod body;
+mod breaker;
 mod clock;
 mod config;
 mod engine;
+mod fate;
 mod lane;
 mod metrics;
 mod offsets;
@@ -27,12 +32,14 @@ mod outcome;
 mod recorder;
 mod schedule;
 mod signature;
+mod summary;
 #[cfg(test)]
 mod testing;
 mod webhook;
 mod worker;
 
 pub use address::Refused;
+pub use breaker::BreakerConfig;
 // For the fuzzers.
 #[doc(hidden)]
 pub use body::render as webhook_body;

@@ -9,6 +9,8 @@ pub struct AlertMetrics {
     pub(crate) event_to_delivery: Histogram,
     pub(crate) pending: IntGaugeVec,
     pub(crate) parked: IntGaugeVec,
+    pub(crate) circuit_open: IntGaugeVec,
+    pub(crate) held: IntGaugeVec,
     pub(crate) undecodable: IntCounter,
 }
 
@@ -47,6 +49,20 @@ impl AlertMetrics {
                 ),
                 &["destination"],
             )?,
+            circuit_open: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_destination_circuit_open",
+                    "1 while a destination shows no sign of life and nothing but a probe is sent to it",
+                ),
+                &["destination"],
+            )?,
+            held: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_alerts_held",
+                    "Alerts that the breaker holds until somebody releases or drops them",
+                ),
+                &["rule"],
+            )?,
             undecodable: IntCounter::new(
                 "mimamori_alerts_undecodable_total",
                 "Records of mimamori.alerts that could not be read and were passed over",
@@ -56,6 +72,8 @@ impl AlertMetrics {
         registry.register(Box::new(metrics.event_to_delivery.clone()))?;
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.parked.clone()))?;
+        registry.register(Box::new(metrics.circuit_open.clone()))?;
+        registry.register(Box::new(metrics.held.clone()))?;
         registry.register(Box::new(metrics.undecodable.clone()))?;
         Ok(metrics)
     }

@@ -11,8 +11,10 @@ mod alerts;
 mod answer;
 mod collect;
 mod config;
+mod dead_letters;
 mod drivers;
 mod guard;
+mod holds;
 mod journey;
 mod keys;
 mod numbers;
@@ -27,6 +29,7 @@ mod router;
 mod schemas;
 mod server;
 mod times;
+mod wishes;
 mod words;
 
 pub use collect::{Collection, CollectorConfig, NewWriteKey, WriteKeyKind};

@@ -5,7 +5,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use store::Store;
@@ -18,7 +18,9 @@ use crate::keys::ApiKeys;
 use crate::observe::{HttpMetrics, observe};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
-use crate::{account, accounts, alerts, answer, guard, journey, openapi, page, receipt, schemas};
+use crate::{
+    account, accounts, alerts, answer, dead_letters, guard, holds, journey, openapi, page, receipt, schemas,
+};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -44,6 +46,11 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .route("/api/v1/accounts/{id}/receipt", get(receipt::receipt))
         .route("/api/v1/accounts/{id}/timeline", get(account::timeline))
         .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/alerts/dead", get(dead_letters::list))
+        .route("/api/v1/alerts/dead/replay", post(dead_letters::replay))
+        .route("/api/v1/alerts/held", get(holds::list))
+        .route("/api/v1/alerts/held/{name}/release", post(holds::release))
+        .route("/api/v1/alerts/held/{name}/drop", post(holds::drop_held))
         .route("/api/v1/journey", get(journey::journey))
         .route("/api/v1/ttv", get(journey::ttv))
         .route_layer(from_fn_with_state(shared.clone(), guard::pace))

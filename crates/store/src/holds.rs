@@ -62,6 +62,18 @@ impl HoldRow {
     }
 }
 
+/// The names among those that have tripped which somebody means by `asked`: the name itself, or what
+/// follows its `rule:` or `cause:`. More than one when a rule and a cause have the same.
+pub fn tripped_names(holds: &[HoldRow], asked: &str) -> Vec<String> {
+    let tripped = holds.iter().filter(|hold| hold.is_tripped());
+    let names: std::collections::BTreeSet<&str> = tripped.map(|hold| hold.name.as_str()).collect();
+    if names.contains(asked) {
+        return vec![asked.to_string()];
+    }
+    let is_meant = |name: &&&str| name.split_once(':').is_some_and(|(_, rest)| rest == asked);
+    names.iter().filter(is_meant).map(ToString::to_string).collect()
+}
+
 /// How many alerts wait under one reason, of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, Row, Serialize, Deserialize)]
 pub struct HeldCount {
@@ -326,4 +338,37 @@ pub(crate) fn token(what: &str, now: i64) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{what} {now} {} {count}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_meant_by_its_name_with_or_without_what_it_is_of() {
+        let hold = |name: &str, status: &str| HoldRow {
+            hold_id: format!("hd {name}"),
+            name: name.to_string(),
+            status: status.to_string(),
+            since: 0,
+            at: 0,
+            accounts: 0,
+            accounts_total: 0,
+            destinations: Vec::new(),
+            summary: String::new(),
+            version: 0,
+        };
+        let holds = [
+            hold("rule:nps", TRIPPED),
+            hold("cause:nps", TRIPPED),
+            hold("rule:inactive", TRIPPED),
+            hold("rule:inactive", TRIPPED),
+            hold("rule:over", "released"),
+        ];
+        assert_eq!(tripped_names(&holds, "inactive"), ["rule:inactive"]);
+        assert_eq!(tripped_names(&holds, "rule:nps"), ["rule:nps"]);
+        assert_eq!(tripped_names(&holds, "nps"), ["cause:nps", "rule:nps"]);
+        assert!(tripped_names(&holds, "over").is_empty());
+        assert!(tripped_names(&holds, "").is_empty());
+    }
 }

@@ -36,7 +36,7 @@ pub use client::{Error, MayWrite, Store};
 pub use config::ClickHouseConfig;
 pub use dead_letters::{DeadLetter, DeadLetterQuery, DeliveryState, Replay, ReplayedDelivery};
 pub use events::SeenEvent;
-pub use holds::{HeldCount, HoldEnd, HoldRow, Opening, Owned, Requests, TRIPPED};
+pub use holds::{HeldCount, HoldEnd, HoldRow, Opening, Owned, Requests, TRIPPED, tripped_names};
 pub use journey::{
     Journey, JourneyQuery, LateAccount, MilestoneGroup, OnboardingGroup, StageGroup, TtvCohort, TtvQuery,
     WaitingAccount,

@@ -9,5 +9,6 @@ mod bed;
 mod deliver;
 #[path = "../../../store/tests/engine/engine.rs"]
 mod engine;
+mod flood;
 mod ledger;
 mod receiver;

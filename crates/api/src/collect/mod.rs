@@ -231,7 +231,7 @@ impl Collector {
     clippy::disallowed_methods,
     reason = "the edge where the time of receipt enters"
 )]
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -10,6 +10,7 @@ mod documented;
 mod engine;
 mod limits;
 mod page;
+mod quiet;
 mod readiness;
 mod receipts;
 mod support;

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+mod alert;
 mod backtest;
 mod config;
 mod import;
@@ -24,7 +25,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Up(args) => up::run(file, args, cli.format).await,
         Command::Ingest(args) => role(Role::Ingest, file, &args).await,
         Command::Aggregate(args) => role(Role::Aggregate, file, &args).await,
-        Command::Alert(args) => role(Role::Alert, file, &args).await,
+        Command::Alert(args) => match args.command {
+            None => role(Role::Alert, file, &args.role).await,
+            Some(command) => alert::run(file, command, cli.format).await,
+        },
         Command::Api(args) => role(Role::Api, file, &args).await,
         Command::Migrate(args) => migrate::run(file, args, cli.format).await,
         Command::Simulate(args) => simulate::run(file, args, cli.format).await,
