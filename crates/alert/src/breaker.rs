@@ -210,7 +210,7 @@ impl Breaker {
         names
     }
 
-    /// Counts an opening that was told at `at`.
+    /// Counts an opening that was told at `at`; those of a name come by time.
     pub fn seed(&mut self, name: &str, account_id: &str, at: i64) {
         if self.is_on() && !self.tripped.contains_key(name) {
             let seen = self.seen.entry(name.to_string()).or_default();

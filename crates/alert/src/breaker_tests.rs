@@ -153,10 +153,10 @@ fn of_two_holds_of_one_name_the_older_is_in_force() {
 #[test]
 fn what_was_told_before_a_start_counts() {
     let mut breaker = breaker(0);
-    for account in 0..19 {
-        breaker.seed("rule:inactive", &format!("a-{account}"), NOW - 1_000);
+    for account in 0..19i64 {
+        breaker.seed("rule:inactive", &format!("a-{account}"), NOW - 20_000 + account);
     }
-    breaker.seed("rule:inactive", "a-0", NOW - 2_000);
+    breaker.seed("rule:inactive", "a-0", NOW - 500);
     assert_eq!(
         breaker.observe(&openings(19..20, "inactive", ""), Common::Rule, NOW),
         ["rule:inactive"]

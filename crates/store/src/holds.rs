@@ -126,9 +126,18 @@ pub struct Owned {
 const MOST_OPENINGS: u32 = 200_000;
 
 impl Store {
-    /// Every hold there has been, the newest first.
+    /// Every hold there has been, the newest first. Not asked again when it fails.
     pub async fn holds(&self) -> Result<Vec<HoldRow>, Error> {
-        self.fetch("read the holds", true, |client| {
+        self.read_holds(false).await
+    }
+
+    /// [`Store::holds`], asked again for as long as it takes.
+    pub async fn holds_whatever_it_takes(&self) -> Result<Vec<HoldRow>, Error> {
+        self.read_holds(true).await
+    }
+
+    async fn read_holds(&self, patient: bool) -> Result<Vec<HoldRow>, Error> {
+        self.fetch("read the holds", patient, |client| {
             client.query("SELECT ?fields FROM alert_holds_versions FINAL ORDER BY since DESC, hold_id")
         })
         .await

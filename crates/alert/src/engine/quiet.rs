@@ -72,7 +72,7 @@ pub(crate) trait HoldLedger: Send + Sync + 'static {
 
 impl HoldLedger for Store {
     async fn holds(&self) -> Result<Vec<HoldRow>, store::Error> {
-        Store::holds(self).await
+        self.holds_whatever_it_takes().await
     }
 
     async fn save_hold(&self, hold: &HoldRow) -> Result<(), store::Error> {
@@ -410,7 +410,8 @@ impl<L: Ledger> Shared<L> {
             let at = ended.entry(&hold.name).or_insert(i64::MIN);
             *at = (*at).max(hold.at);
         }
-        for opening in self.ledger.openings(after, &quiet.owned).await? {
+        // The newest come first.
+        for opening in self.ledger.openings(after, &quiet.owned).await?.into_iter().rev() {
             let opened = Opened {
                 account_id: opening.account_id.as_str().into(),
                 rule: opening.rule,
