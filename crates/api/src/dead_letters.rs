@@ -109,7 +109,7 @@ pub(crate) async fn replay(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let wish: Wish = wishes::read(&asked, &body)?;
-    if wish.all == !wish.alert_ids.is_empty() {
+    if wish.all != wish.alert_ids.is_empty() {
         return Err(Problem::wrong_body(
             "give either alert_ids, or \"all\": true with any of destination, rule, account_id and since",
         ));
