@@ -45,6 +45,7 @@ async fn configuration(port: u16) -> anyhow::Result<String> {
     let health = String::from_utf8(printed.stdout)?;
     Ok(format!(
         "{health}\n\
+         [alert.breaker]\nshare = 0\n\
          [[alert.destinations]]\nname = \"test\"\nkind = \"webhook\"\nurl = \"http://127.0.0.1:{port}/hooks\"\n\
          secret = \"{}\"\nallow_private_addresses = true\n",
         Receiver::SECRET

@@ -194,7 +194,7 @@ pub(crate) struct Order {
 impl Order {
     pub(crate) fn new(at: i64, change: &str) -> Order {
         let rank = match change {
-            "opened" => 0,
+            "opened" | "held" => 0,
             "escalated" | "acknowledged" => 1,
             _ => 2,
         };
@@ -212,8 +212,8 @@ impl Order {
     }
 }
 
-/// Reads back what [`render`] wrote, or a digest, which is an episode of its own and of no account;
-/// `None` for anything else.
+/// Reads back what [`render`] wrote, a digest, which is an episode of its own and of no account, or the
+/// breaker's summary; `None` for anything else.
 pub(crate) fn place(body: &str) -> Option<Place> {
     #[derive(Deserialize)]
     struct Read {
@@ -229,6 +229,12 @@ pub(crate) fn place(body: &str) -> Option<Place> {
         change: Option<String>,
         variant: Value,
         digest_id: Option<String>,
+        #[serde(default)]
+        examples: Vec<Example>,
+    }
+    #[derive(Deserialize)]
+    struct Example {
+        account_id: String,
     }
     let read: Read = serde_json::from_str(body).ok()?;
     let (at, data) = (read.timestamp.as_millisecond(), read.data);
@@ -240,10 +246,12 @@ pub(crate) fn place(body: &str) -> Option<Place> {
             order: Order::new(at, "opened"),
         });
     }
+    // What is about many accounts, a summary, lives where the first of its examples does.
+    let first = data.examples.into_iter().next();
     Some(Place {
         order: Order::new(at, &data.change?),
         episode_id: data.episode_id?,
-        account_id: data.account_id?,
+        account_id: data.account_id.or(first.map(|example| example.account_id))?,
         variant: data.variant.as_str().unwrap_or_default().to_string(),
     })
 }

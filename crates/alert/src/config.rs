@@ -6,6 +6,7 @@
 mod destination;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ pub(crate) use destination::{Credential, Endpoint, credential, resolve};
 pub use destination::{Destination, DestinationProblem, HubspotObject, Kind};
 use health::RuleKind;
 
+use crate::breaker::BreakerConfig;
+use crate::lane::CircuitLimits;
 use crate::policy::config::{DigestConfig, RouteConfig, WorkHoursConfig};
 use crate::policy::{self, Policy};
 use crate::schedule::{STANDARD_PAUSES, Schedule, ScheduleError};
@@ -61,10 +64,19 @@ pub struct Config {
     pub link: String,
     /// The language of messages, `en`, `ja` or `both`; a destination may say otherwise. Default `en`.
     pub language: Language,
-    /// How the alerts of a rule are told, by its name. Default as the rule says.
-    pub rules: BTreeMap<String, RuleTelling>,
     /// How the owners of accounts are reached, by their name. Default nobody.
     pub owners: BTreeMap<String, Owner>,
+    /// Failures in a row without a sign of life (no answer, or a 5xx) after which nothing is sent to a
+    /// destination for a while but a probe; 0 never stops. Default 5.
+    pub circuit_failures: u32,
+    /// How long that while is at first, in seconds; each probe that fails doubles it. Default 30.
+    pub circuit_seconds: f64,
+    /// The longest while between two probes, in seconds. Default 600.
+    pub circuit_max_seconds: f64,
+    /// How often the worker looks for what people ask for (replays, releases), in seconds. Default 1.
+    pub look_seconds: f64,
+    /// When one rule or one cause would alert about so many accounts that one summary goes out instead.
+    pub breaker: BreakerConfig,
 }
 
 impl Default for Config {
@@ -87,8 +99,12 @@ impl Default for Config {
             drain_seconds: 1.0,
             link: String::new(),
             language: Language::En,
-            rules: BTreeMap::new(),
             owners: BTreeMap::new(),
+            circuit_failures: 5,
+            circuit_seconds: 30.0,
+            circuit_max_seconds: 600.0,
+            look_seconds: 1.0,
+            breaker: BreakerConfig::default(),
         }
     }
 }
@@ -158,6 +174,14 @@ impl Config {
         Schedule::try_new(&self.retry_seconds, self.retry_jitter)
     }
 
+    pub(crate) fn circuit(&self) -> CircuitLimits {
+        CircuitLimits {
+            failures: self.circuit_failures,
+            pause: Duration::from_secs_f64(self.circuit_seconds),
+            longest: Duration::from_secs_f64(self.circuit_max_seconds),
+        }
+    }
+
     pub(crate) fn endpoints(&self) -> Result<Vec<Endpoint>, ConfigError> {
         self.schedule()?;
         let out_of_range = |field: &str, problem: &str| {
@@ -173,10 +197,18 @@ impl Config {
             ("set_aside_seconds", self.set_aside_seconds),
             ("reload_seconds", self.reload_seconds),
             ("drain_seconds", self.drain_seconds),
+            ("circuit_seconds", self.circuit_seconds),
+            ("look_seconds", self.look_seconds),
         ] {
             if !(0.01..=3_600.0).contains(&value) {
                 return out_of_range(field, "must be from 0.01 to 3600");
             }
+        }
+        if !(self.circuit_seconds..=86_400.0).contains(&self.circuit_max_seconds) {
+            return out_of_range("circuit_max_seconds", "must be from circuit_seconds to 86400");
+        }
+        if let Some((field, problem)) = self.breaker.problem() {
+            return out_of_range(field, problem);
         }
         if self.max_uncommitted == 0 || self.recorder_queue == 0 {
             return out_of_range("max_uncommitted and alert.recorder_queue", "must be over 0");
@@ -197,5 +229,27 @@ impl Config {
             })?);
         }
         Ok(endpoints)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_out_of_its_range_is_refused_with_its_field() {
+        let problem = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().to_string()
+        };
+        assert!(problem(|c| c.circuit_max_seconds = 29.0).contains("alert.circuit_max_seconds"));
+        assert!(problem(|c| c.circuit_seconds = f64::NAN).contains("alert.circuit_seconds"));
+        assert!(problem(|c| c.look_seconds = 0.0).contains("alert.look_seconds"));
+        assert!(
+            problem(|c| c.breaker.share = 20.0).contains("alert.breaker.share: must be from 0 (off) to 1")
+        );
+        assert!(problem(|c| c.breaker.min_accounts = 0).contains("alert.breaker.min_accounts"));
+        assert!(problem(|c| c.breaker.window_minutes = f64::INFINITY).contains("window_minutes"));
     }
 }

@@ -4,12 +4,14 @@
 //! destination is decided, what is only recorded is written, and the lanes are offered the rest.
 //!
 //! The lanes share nothing but the recorder and the offsets, so that one which waits for its receiver
-//! holds up no other. What waits for the ledger holds up all of them, and in the end consumption.
+//! holds up no other. What waits for the ledger holds up all of them, and in the end consumption. What
+//! the breaker holds back, and what people ask for, is in `quiet`.
 
 mod decide;
 mod digests;
+mod quiet;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,15 +24,19 @@ use tracing::{info, warn};
 
 use self::decide::Judged;
 use self::digests::Digests;
-use crate::body::Order;
+use crate::body::{self, Order};
+use crate::breaker::BreakerConfig;
 use crate::clock::Clock;
 use crate::destination::{Parcel, Transport};
-use crate::lane::{Change, DELIVERED, Lane, Offered, RETRYING, Reload, Shipment};
+use crate::lane::{Change, DELIVERED, Lane, Offered, RETRYING, Reload, Shipment, Switched};
 use crate::metrics::AlertMetrics;
 use crate::offsets::{Offsets, Ticket};
 use crate::outcome::Answer;
-use crate::policy::{Policy, Recent, What};
+use crate::policy::{Policy, Recent};
 use crate::recorder::{self, Ledger, Numbered};
+
+pub(crate) use quiet::HoldLedger;
+use quiet::{Decided, Due, Quiet, Standing};
 
 /// The longest that a lane sleeps: due times are of the wall clock, which may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -50,6 +56,9 @@ pub(crate) struct Bounds {
     pub max_uncommitted: usize,
     pub recorder_queue: usize,
     pub drain: Duration,
+    pub breaker: BreakerConfig,
+    /// How often to look for what people ask for.
+    pub look: Duration,
 }
 
 /// A change of an alert and where it stands in the topic.
@@ -82,6 +91,11 @@ struct Shared<L> {
     digests_wake: Notify,
     entries: mpsc::Sender<Numbered>,
     partition_count: Mutex<i32>,
+    owned: Mutex<BTreeSet<i32>>,
+    /// Held while records are submitted, and while what people asked for is done.
+    quiet: tokio::sync::Mutex<Quiet>,
+    due: Mutex<Due>,
+    assigned: Notify,
     /// Something was written.
     progress: Notify,
 }
@@ -128,6 +142,10 @@ impl<L: Ledger> Engine<L> {
             digests_wake: Notify::new(),
             entries,
             partition_count: Mutex::new(1),
+            owned: Mutex::default(),
+            quiet: tokio::sync::Mutex::new(Quiet::new(bounds.breaker.clone())),
+            due: Mutex::default(),
+            assigned: Notify::new(),
             progress: Notify::new(),
         });
 
@@ -147,6 +165,7 @@ impl<L: Ledger> Engine<L> {
             let shared = Arc::clone(&shared);
             running.spawn(run_lane(shared, number, transport));
         }
+        running.spawn(quiet::look_out(Arc::clone(&shared), bounds.look));
         let (failed, failure) = oneshot::channel();
         let watch = tokio::spawn(async move {
             let stopped = loop {
@@ -176,6 +195,9 @@ impl<L: Ledger> Engine<L> {
             offsets.assign(partition);
         }
         drop(offsets);
+        lock(&self.shared.owned).extend(partitions);
+        lock(&self.shared.due).assigned = true;
+        self.shared.assigned.notify_one();
         let now = self.shared.clock.now();
         for slot in &self.shared.lanes {
             lock(&slot.lane).assign(partitions, now);
@@ -249,6 +271,8 @@ impl<L: Ledger> Engine<L> {
             slot.wake.notify_one();
         }
         self.shared.forget_digests(partitions);
+        lock(&self.shared.owned).retain(|partition| !partitions.contains(partition));
+        lock(&self.shared.due).assigned = true;
         let mut offsets = lock(&self.shared.offsets);
         for &partition in partitions {
             offsets.release(partition);
@@ -275,13 +299,25 @@ impl<L: Ledger> Shared<L> {
         }
     }
 
+    /// Decides about the changes of a batch, writes down what is not sent, lets the breaker see what is to
+    /// be, and offers the rest to the lanes.
     async fn submit(&self, arrivals: &[Arrival]) -> Result<(), store::Error> {
+        let mut quiet = self.quiet.lock().await;
+        self.catch_up(&mut quiet).await?;
         let judged = self.decide(arrivals).await?;
         let taken = self.take(arrivals, judged);
         self.progress.notify_one();
         self.note(&taken).await?;
-        for slot in &self.lanes {
-            self.offer(slot, &taken).await?;
+        let known = self.known(&taken).await?;
+        let fresh: Vec<&Judged<'_>> = taken
+            .iter()
+            .map(|(_, judged)| judged)
+            .filter(|judged| known.iter().any(|known| known.is_news(judged)))
+            .collect();
+        self.observe(&mut quiet, &fresh).await?;
+        let mut standing = self.standing(&fresh).await?;
+        for (slot, known) in self.lanes.iter().zip(&known) {
+            self.offer(slot, known, &taken, &quiet, &mut standing).await?;
         }
         Ok(())
     }
@@ -303,45 +339,73 @@ impl<L: Ledger> Shared<L> {
         taken
     }
 
-    /// Offers one lane what is to be sent by it.
-    async fn offer(&self, slot: &Slot, taken: &[(Ticket, Judged<'_>)]) -> Result<(), store::Error> {
-        // In this order: what is not held now and has no row after that was never offered.
-        let (destination, to_send, unknown) = {
-            let lane = lock(&slot.lane);
-            let mut to_send = Vec::new();
-            for (ticket, judged) in taken {
-                let decisions = judged.decided.decisions.iter();
-                for decision in decisions.filter(|decision| &*decision.destination == lane.destination()) {
-                    if let What::Send { not_before } = decision.what {
-                        to_send.push((to_deliver(judged, not_before, *ticket), judged.change));
+    /// Offers one lane what is to be sent by it, but for what the breaker keeps back.
+    async fn offer(
+        &self,
+        slot: &Slot,
+        known: &Known,
+        taken: &[(Ticket, Judged<'_>)],
+        quiet: &Quiet,
+        standing: &mut Standing,
+    ) -> Result<(), store::Error> {
+        let (mut kept_back, mut tickets) = (Vec::new(), Vec::new());
+        for (ticket, judged) in taken {
+            let Some(not_before) = judged.send_to(&known.destination) else {
+                continue;
+            };
+            let change = judged.change;
+            if known.written.contains(&change.alert_id) {
+                self.settle([*ticket]);
+                continue;
+            }
+            let now = self.clock.now();
+            if !known.held.contains(&change.alert_id) {
+                match quiet.decide(judged, &known.destination, standing, now) {
+                    Decided::Told { behind: false } => {}
+                    Decided::Told { behind: true } => lock(&slot.lane).look_for_episode(&change.episode_id, now),
+                    Decided::Noted(rows) => {
+                        kept_back.extend(rows);
+                        tickets.push(*ticket);
+                        continue;
                     }
                 }
             }
-            let unknown: HashSet<String> = to_send
-                .iter()
-                .filter(|(_, change)| !lane.knows(&change.alert_id))
-                .map(|(_, change)| change.alert_id.clone())
-                .collect();
-            (lane.destination().to_string(), to_send, Vec::from_iter(unknown))
-        };
-        if to_send.is_empty() {
-            return Ok(());
-        }
-        let attempted = self.ledger.attempted(&destination, &unknown).await?;
-        let attempted: HashSet<String> = attempted.into_iter().collect();
-        for (to_deliver, change) in to_send {
-            if attempted.contains(&change.alert_id) {
-                self.settle([to_deliver.ticket]);
-                continue;
-            }
-            let offered = lock(&slot.lane).offer(to_deliver, self.clock.now());
+            let offered = lock(&slot.lane).offer(to_deliver(judged, not_before, *ticket), now);
             match offered {
                 Offered::Held | Offered::Written => {}
                 Offered::Settled(ticket) => self.settle([ticket]),
             }
         }
+        self.write_down(&kept_back).await?;
+        self.settle(tickets);
         slot.wake.notify_one();
         Ok(())
+    }
+
+    /// Which of the changes that are to be sent each lane holds, and of which there are rows.
+    async fn known(&self, taken: &[(Ticket, Judged<'_>)]) -> Result<Vec<Known>, store::Error> {
+        let mut all = Vec::with_capacity(self.lanes.len());
+        for slot in &self.lanes {
+            // In this order: what is not held now and has no row after that was never offered.
+            let (destination, held, unknown) = {
+                let lane = lock(&slot.lane);
+                let destination = lane.destination().to_string();
+                let to_send = taken.iter().filter(|(_, judged)| judged.send_to(&destination).is_some());
+                let ids = to_send.map(|(_, judged)| judged.change.alert_id.clone());
+                let (held, unknown): (HashSet<String>, HashSet<String>) = ids.partition(|id| lane.knows(id));
+                (destination, held, Vec::from_iter(unknown))
+            };
+            let mut written = HashSet::new();
+            if !unknown.is_empty() {
+                written.extend(self.ledger.attempted(&destination, &unknown).await?);
+            }
+            all.push(Known {
+                destination,
+                held,
+                written,
+            });
+        }
+        Ok(all)
     }
 
     /// The recorder wrote this.
@@ -387,6 +451,23 @@ impl<L: Ledger> Shared<L> {
     }
 }
 
+/// What of a batch is known to a lane already.
+struct Known {
+    destination: String,
+    held: HashSet<String>,
+    written: HashSet<String>,
+}
+
+impl Known {
+    /// Whether the change is to be sent by the lane and was never offered to it.
+    fn is_news(&self, judged: &Judged<'_>) -> bool {
+        let alert_id = &judged.change.alert_id;
+        judged.send_to(&self.destination).is_some()
+            && !self.held.contains(alert_id)
+            && !self.written.contains(alert_id)
+    }
+}
+
 fn to_deliver(judged: &Judged<'_>, not_before: Option<i64>, ticket: Ticket) -> Change {
     let change = judged.change;
     Change {
@@ -428,6 +509,7 @@ async fn run_lane<L: Ledger, T: Transport>(
     let destination = lock(&slot.lane).destination().to_string();
     let pending = shared.metrics.pending.with_label_values(&[&destination]);
     let parked = shared.metrics.parked.with_label_values(&[&destination]);
+    let circuit_open = shared.metrics.circuit_open.with_label_values(&[&destination]);
     let mut working: JoinSet<Done> = JoinSet::new();
     loop {
         let now = shared.clock.now();
@@ -443,6 +525,7 @@ async fn run_lane<L: Ledger, T: Transport>(
             }
             pending.set(i64::try_from(lane.held()).unwrap_or(i64::MAX));
             parked.set(i64::from(lane.is_parked()));
+            circuit_open.set(i64::from(lane.is_circuit_open()));
             (lane.take_rows(), lane.wake_at())
         };
         // This task alone hands rows on, which keeps them in order.
@@ -555,6 +638,16 @@ fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64
         return;
     };
     let row = &finished.row;
+    match finished.switched {
+        Some(Switched::Opened(pause)) => warn!(
+            destination = row.destination,
+            seconds = pause.as_secs_f64(),
+            error = row.error,
+            "no sign of life of the destination, sending nothing for a while"
+        ),
+        Some(Switched::Closed) => info!(destination = row.destination, "the destination is there again"),
+        None => {}
+    }
     if row.status == DELIVERED {
         if let Some(caused_at) = finished.caused_at {
             let seconds = (now - caused_at).max(0) as f64 / 1_000.0;
@@ -574,7 +667,7 @@ fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64
     if finished.disabled {
         warn!(
             destination = row.destination,
-            "the destination answered 410 gone and is disabled until a restart; remove it or mend its address"
+            "the destination answered 410 gone and is disabled until a restart or a replay; remove it or mend its address"
         );
     }
 }

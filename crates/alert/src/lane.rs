@@ -14,13 +14,16 @@
 //! - What may not be sent yet takes no part until it may, unless a later change of its episode may be
 //!   sent sooner: then both are. Of an episode that is over by then nothing is sent.
 //! - A ticket is handed back only with, or after, a row that says what became of its alert.
+//! - While the destination shows no sign of life, its circuit is open and nothing is sent but a probe.
+//! - What failed for good has a row with its body, so that it can be replayed.
 
+mod circuit;
 mod deferred;
 mod leave;
 mod parked;
 mod rows;
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +34,9 @@ use crate::body::Order;
 use crate::offsets::Ticket;
 use crate::outcome::{Answer, Verdict};
 use crate::schedule::Schedule;
+
+use circuit::Circuit;
+pub(crate) use circuit::{CircuitLimits, Switched};
 
 /// The status of a delivery that the receiver has.
 pub(crate) const DELIVERED: &str = "delivered";
@@ -49,7 +55,8 @@ pub(crate) const HELD_OUT: &str = "held_out";
 /// The status of what is not sent, for the reason that the row gives.
 pub(crate) const SUPPRESSED: &str = "suppressed";
 
-const NOT_TRIED_DISABLED: &str = "not tried: the destination answered 410 and is disabled until a restart";
+const NOT_TRIED_DISABLED: &str =
+    "not tried: the destination answered 410 and is disabled until a restart or a replay";
 
 /// The bounds of a lane.
 #[derive(Debug, Clone)]
@@ -61,6 +68,7 @@ pub(crate) struct Limits {
     pub schedule: Schedule,
     pub set_aside: Duration,
     pub reload_pause: Duration,
+    pub circuit: CircuitLimits,
 }
 
 /// A change that is to be delivered.
@@ -136,6 +144,8 @@ pub(crate) struct Finished {
     pub caused_at: Option<i64>,
     /// The destination wants nothing more.
     pub disabled: bool,
+    /// What the answer did to the circuit.
+    pub switched: Option<Switched>,
 }
 
 /// Which pending rows to read from ClickHouse.
@@ -155,6 +165,8 @@ struct Job {
     caused_at: Option<i64>,
     tickets: Vec<Ticket>,
     attempts: u32,
+    /// Attempts from before it was replayed or released, which the schedule does not count.
+    uncounted: u32,
     due: i64,
     sequence: u64,
     state: State,
@@ -191,8 +203,8 @@ struct Parked {
 #[derive(Debug)]
 struct Reloading {
     generation: u64,
-    /// What left the lane since the rows were asked for; the rows may not know.
-    removed: HashSet<Arc<str>>,
+    /// What left the lane since the rows were asked for, and after which attempt; the rows may not know.
+    removed: HashMap<Arc<str>, u32>,
 }
 
 /// See the module.
@@ -212,6 +224,7 @@ pub(crate) struct Lane {
     /// When the rate permits the next request, milliseconds.
     next_free: f64,
     disabled: bool,
+    circuit: Circuit,
     parked: Option<Parked>,
     reloading: Option<Reloading>,
     spills_unwritten: usize,
@@ -223,6 +236,7 @@ pub(crate) struct Lane {
 impl Lane {
     pub fn new(limits: Limits) -> Lane {
         Lane {
+            circuit: Circuit::new(limits.circuit.clone()),
             limits,
             owned: BTreeSet::new(),
             jobs: HashMap::new(),
@@ -256,6 +270,11 @@ impl Lane {
         self.parked.is_some()
     }
 
+    /// Whether nothing but a probe is sent, since the destination shows no sign of life.
+    pub fn is_circuit_open(&self) -> bool {
+        self.circuit.is_open()
+    }
+
     /// Whether the alert is held. One that is not may have a row.
     pub fn knows(&self, alert_id: &str) -> bool {
         self.jobs.contains_key(alert_id)
@@ -265,6 +284,27 @@ impl Lane {
     pub fn assign(&mut self, partitions: &[i32], now: i64) {
         self.owned.extend(partitions);
         self.park(now, now);
+    }
+
+    /// Rows in ClickHouse alone are to be delivered now, by somebody's word, who knows that the
+    /// destination is there: one that was disabled, or whose circuit is open, is tried again.
+    pub fn requested(&mut self, now: i64) {
+        self.disabled = false;
+        self.circuit.trust();
+        self.look_again(now);
+    }
+
+    /// Rows may wait in ClickHouse alone: they are to be read.
+    pub fn look_again(&mut self, now: i64) {
+        self.park(now, i64::MIN);
+    }
+
+    /// As [`look_again`](Self::look_again), if nothing of this episode is held: what is written of it may
+    /// have been released or replayed, and nothing may overtake it.
+    pub fn look_for_episode(&mut self, episode_id: &str, now: i64) {
+        if !self.chains.contains_key(episode_id) {
+            self.look_again(now);
+        }
     }
 
     /// A change from Kafka.
@@ -277,7 +317,8 @@ impl Lane {
             return Offered::Held;
         }
         if self.disabled {
-            let mut row = self.row(&change.alert_id, 1, FAILED, NOT_TRIED_DISABLED.to_string(), now);
+            let reason = NOT_TRIED_DISABLED.to_string();
+            let mut row = self.dead_row(&change.alert_id, 1, reason, now, &change.body);
             row.episode_id = change.episode_id.to_string();
             row.variant = change.variant.to_string();
             self.hand_out(row, vec![change.ticket], false);
@@ -317,6 +358,7 @@ impl Lane {
             caused_at: change.caused_at,
             tickets: vec![change.ticket],
             attempts: 0,
+            uncounted: 0,
             due: due + self.pause(&change.alert_id, 0).unwrap_or(0),
             sequence: 0,
             state: State::Waiting,
@@ -340,6 +382,7 @@ impl Lane {
             || self.sending >= self.limits.concurrency
             || now < self.hold_until
             || (now as f64) < self.next_free
+            || !self.circuit.admits(now)
         {
             return None;
         }
@@ -352,6 +395,7 @@ impl Lane {
         let (cancel, cancelled) = oneshot::channel();
         job.state = State::Sending { cancel };
         self.sending += 1;
+        self.circuit.sent(&alert_id);
         if self.limits.rate_per_second > 0.0 {
             self.next_free = self.next_free.max(now as f64) + 1_000.0 / self.limits.rate_per_second;
         }
@@ -371,16 +415,21 @@ impl Lane {
         }
         let alert_id = alert_id.clone();
         let attempt = job.attempts + 1;
+        let counted = attempt - job.uncounted;
         let body = job.body.clone();
         let caused_at = job.caused_at;
         let verdict = answer.verdict();
         let disabled = verdict == Verdict::Gone;
+        let switched = self.circuit.answered(&alert_id, answer.proves_alive(), now);
         self.sending -= 1;
 
         let mut row = match verdict {
             Verdict::Delivered => self.row(&alert_id, attempt, DELIVERED, String::new(), at),
-            Verdict::Failed { error } => self.row(&alert_id, attempt, FAILED, error, at),
-            Verdict::Gone => self.row(&alert_id, attempt, FAILED, "answered 410: gone".to_string(), at),
+            Verdict::Failed { error } => self.dead_row(&alert_id, attempt, error, at, &body),
+            Verdict::Gone => {
+                let error = "answered 410: gone".to_string();
+                self.dead_row(&alert_id, attempt, error, at, &body)
+            }
             Verdict::Retry {
                 error,
                 not_before,
@@ -390,14 +439,14 @@ impl Lane {
                 if hold {
                     self.hold_until = self.hold_until.max(now + wish);
                 }
-                match self.pause(&alert_id, attempt) {
+                match self.pause(&alert_id, counted) {
                     Some(pause) => {
                         let due = now + pause.max(wish);
                         self.pending_row(&alert_id, attempt, &error, at, due, &body)
                     }
                     None => {
-                        let error = format!("{error}; given up after {attempt} attempts");
-                        self.row(&alert_id, attempt, FAILED, error, at)
+                        let error = format!("{error}; given up after {counted} attempts");
+                        self.dead_row(&alert_id, attempt, error, at, &body)
                     }
                 }
             }
@@ -409,6 +458,7 @@ impl Lane {
             caused_at: caused_at.filter(|_| row.status == DELIVERED),
             row: row.clone(),
             disabled,
+            switched,
         };
         self.await_row(&alert_id, row);
         if disabled {
@@ -497,7 +547,11 @@ impl Lane {
             .map(|(since, _)| since + millis(self.limits.set_aside));
         let send = match self.ready.first() {
             Some((due, _, _)) if !self.disabled && self.sending < self.limits.concurrency => {
-                Some((*due).max(self.hold_until).max(self.next_free.ceil() as i64))
+                let admitted = self.circuit.admits_from();
+                admitted.map(|from| {
+                    let free = self.next_free.ceil() as i64;
+                    (*due).max(self.hold_until).max(free).max(from)
+                })
             }
             _ => None,
         };
@@ -513,14 +567,14 @@ impl Lane {
     fn disable(&mut self, now: i64) {
         self.disabled = true;
         self.ready.clear();
-        let waiting: Vec<(Arc<str>, u32)> = self
+        let waiting: Vec<(Arc<str>, u32, Arc<str>)> = self
             .jobs
             .iter()
             .filter(|(_, job)| job.is_waiting())
-            .map(|(alert_id, job)| (alert_id.clone(), job.attempts + 1))
+            .map(|(alert_id, job)| (alert_id.clone(), job.attempts + 1, job.body.clone()))
             .collect();
-        for (alert_id, attempt) in waiting {
-            let row = self.row(&alert_id, attempt, FAILED, NOT_TRIED_DISABLED.to_string(), now);
+        for (alert_id, attempt, body) in waiting {
+            let row = self.dead_row(&alert_id, attempt, NOT_TRIED_DISABLED.to_string(), now, &body);
             self.await_row(&alert_id, row);
         }
     }
@@ -566,10 +620,11 @@ impl Lane {
         };
         if matches!(job.state, State::Sending { .. }) {
             self.sending -= 1;
+            self.circuit.abandoned(&alert_id);
         }
         self.ready.remove(&(job.due, job.sequence, alert_id.clone()));
         if let Some(reloading) = &mut self.reloading {
-            reloading.removed.insert(alert_id.clone());
+            reloading.removed.insert(alert_id.clone(), job.attempts);
         }
         let Some(chain) = self.chains.get_mut(&job.episode_id) else {
             return;

@@ -18,6 +18,11 @@ fn limits() -> Limits {
         schedule: Schedule::try_new(&[0.0, 5.0, 300.0], 0.0).unwrap(),
         set_aside: Duration::from_secs(2),
         reload_pause: Duration::from_secs(1),
+        circuit: CircuitLimits {
+            failures: 0,
+            pause: Duration::from_secs(30),
+            longest: Duration::from_secs(60),
+        },
     }
 }
 
@@ -108,6 +113,7 @@ fn waiting(entry: &Entry, order_of: &Change, episode_due_at: i64) -> WaitingDeli
     WaitingDelivery {
         alert_id: entry.row.alert_id.clone(),
         attempt: entry.row.attempt,
+        uncounted: 0,
         next_attempt_at: entry.row.next_attempt_at.unwrap(),
         body: order_of.body.to_string(),
         partition: 0,
@@ -175,7 +181,7 @@ fn a_failed_attempt_is_repeated_by_the_schedule_with_the_same_body_until_the_las
     let entry = answer(&mut lane, 1, &status(500), later);
     assert_eq!((entry.row.status.as_str(), entry.row.attempt), (FAILED, 3));
     assert_eq!(entry.row.error, "answered 500; given up after 3 attempts");
-    assert_eq!(entry.row.body, "");
+    assert_eq!(entry.row.body, &*first.body, "to be replayed");
     lane.recorded(&entry);
     assert_eq!(lane.held(), 0);
 }
@@ -187,6 +193,7 @@ fn a_refusal_is_not_repeated() {
         hold(&mut lane, opened(1), NOW);
         let entry = answer(&mut lane, 1, &status(code), NOW);
         assert_eq!(entry.row.status, FAILED, "{code}");
+        assert_eq!(entry.row.body, &*opened(1).body, "to be replayed");
         lane.recorded(&entry);
         assert_eq!(lane.held(), 0);
     }
@@ -364,6 +371,7 @@ fn while_parked_only_a_change_that_nothing_precedes_is_taken() {
     let open_row = WaitingDelivery {
         alert_id: "al-0".into(),
         attempt: 3,
+        uncounted: 0,
         next_attempt_at: NOW + 50_000,
         body: open.body.to_string(),
         partition: 0,
@@ -460,6 +468,7 @@ fn when_not_all_fit_no_later_change_comes_in_without_the_earlier() {
         .map(|change| WaitingDelivery {
             alert_id: change.alert_id.to_string(),
             attempt: 1,
+            uncounted: 0,
             next_attempt_at: NOW,
             body: change.body.to_string(),
             partition: 0,
@@ -488,13 +497,17 @@ fn gone_disables_the_lane_and_says_so_about_everything() {
     assert_eq!(rows.len(), 3);
     for entry in &rows {
         assert_eq!((entry.row.status.as_str(), entry.row.attempt), (FAILED, 1));
+        assert!(!entry.row.body.is_empty(), "to be replayed");
         assert_eq!(entry.tickets.len(), 1);
         lane.recorded(entry);
     }
     assert_eq!(lane.held(), 0);
     assert!(lane.next(NOW).is_none());
     let entry = spilled(&mut lane, opened(4), NOW);
-    assert_eq!(entry.row.status, FAILED);
+    assert_eq!(
+        (entry.row.status.as_str(), entry.row.body.as_str()),
+        (FAILED, &*opened(4).body)
+    );
     assert_eq!(lane.wake_at(), Some(NOW + 2_000));
     lane.set_aside(NOW + 2_000);
     assert_eq!(lane.wake_at(), None);
@@ -642,6 +655,7 @@ fn what_was_put_off_and_is_over_is_seen_when_it_is_taken_in() {
     let rows = changes.iter().map(|change| WaitingDelivery {
         alert_id: change.alert_id.to_string(),
         attempt: 0,
+        uncounted: 0,
         next_attempt_at: NOW + 60_000,
         body: change.body.to_string(),
         partition: 0,
@@ -652,6 +666,118 @@ fn what_was_put_off_and_is_over_is_seen_when_it_is_taken_in() {
     let entry = row(&mut lane);
     let statuses: Vec<&str> = entry.rows().map(|row| row.status.as_str()).collect();
     assert_eq!(statuses, [SUPPRESSED, SUPPRESSED]);
+}
+
+#[test]
+fn a_replay_is_taken_in_and_its_schedule_begins_anew() {
+    let mut lane = lane(Limits {
+        schedule: Schedule::try_new(&[0.0, 5.0], 0.0).unwrap(),
+        ..limits()
+    });
+    let first = opened(1);
+    hold(&mut lane, first.clone(), NOW);
+    let shipment = lane.next(NOW).unwrap();
+    lane.finish(&shipment.alert_id, &status(410), NOW, NOW).unwrap();
+    let entry = row(&mut lane);
+    lane.recorded(&entry);
+    assert!(lane.next(NOW).is_none(), "disabled");
+
+    // The row that a replay writes: the next attempt's number, which is none.
+    let asked = WaitingDelivery {
+        alert_id: "al-1".into(),
+        attempt: 2,
+        uncounted: 2,
+        next_attempt_at: NOW + 60_000,
+        body: first.body.to_string(),
+        partition: 0,
+        episode_due_at: NOW + 60_000,
+    };
+    lane.requested(NOW + 60_000);
+    let reload = lane.begin_reload(NOW + 60_000).unwrap();
+    lane.finish_reload(vec![asked.clone()], reload.limit, NOW + 60_000);
+    let entry = answer(&mut lane, 1, &status(500), NOW + 60_000);
+    assert_eq!((entry.row.attempt, entry.row.status.as_str()), (3, RETRYING));
+    assert_eq!(
+        entry.row.next_attempt_at,
+        Some(NOW + 60_007 + 5_000),
+        "as after the first attempt"
+    );
+    lane.recorded(&entry);
+    let entry = answer(&mut lane, 1, &status(500), NOW + 65_007);
+    assert_eq!((entry.row.attempt, entry.row.status.as_str()), (4, FAILED));
+    assert_eq!(entry.row.error, "answered 500; given up after 2 attempts");
+
+    // It is replayed before the lane has heard that its row is written.
+    lane.requested(NOW + 65_020);
+    let reload = lane.begin_reload(NOW + 65_020).unwrap();
+    let again = WaitingDelivery {
+        attempt: 5,
+        uncounted: 5,
+        ..asked
+    };
+    lane.finish_reload(vec![again.clone()], reload.limit, NOW + 65_020);
+    lane.recorded(&entry);
+    assert!(!lane.knows("al-1"));
+    let reload = lane.begin_reload(NOW + 66_020).expect("it is looked for again");
+    lane.finish_reload(vec![again], reload.limit, NOW + 66_020);
+    assert_eq!(answer(&mut lane, 1, &status(200), NOW + 66_020).row.attempt, 6);
+}
+
+#[test]
+fn while_the_circuit_is_open_nothing_is_sent_and_no_attempt_is_used_up() {
+    let mut lane = lane(Limits {
+        circuit: CircuitLimits {
+            failures: 2,
+            ..limits().circuit
+        },
+        ..limits()
+    });
+    for n in 1..=4 {
+        hold(&mut lane, opened(n), NOW);
+    }
+    for n in [1, 2] {
+        let entry = answer(&mut lane, n, &Answer::TimedOut(5), NOW);
+        lane.recorded(&entry);
+    }
+    assert!(lane.is_circuit_open());
+    assert!(lane.next(NOW + 30_006).is_none());
+    lane.set_aside(NOW + 2_000);
+    let rows = lane.take_rows();
+    let attempts: Vec<u32> = rows.iter().map(|entry| entry.row.attempt).collect();
+    assert_eq!(attempts, [0, 0], "the position moves on meanwhile");
+    rows.iter().for_each(|entry| drop(lane.recorded(entry)));
+    assert_eq!(lane.wake_at(), Some(NOW + 30_007));
+
+    let probe = lane.next(NOW + 30_007).unwrap();
+    assert_eq!(&*probe.alert_id, "al-3", "the one that has waited longest");
+    assert!(lane.next(NOW + 60_000).is_none(), "one probe");
+    assert_eq!(lane.wake_at(), None);
+    let finished = lane
+        .finish(&probe.alert_id, &status(503), NOW + 30_007, NOW + 31_000)
+        .unwrap();
+    assert_eq!(finished.switched, Some(Switched::Opened(Duration::from_secs(60))));
+    let entry = row(&mut lane);
+    lane.recorded(&entry);
+    assert!(lane.next(NOW + 90_999).is_none());
+    // A worker that stops cuts the probe; the next one may go.
+    let probe = lane.next(NOW + 91_000).unwrap();
+    lane.cut(&[0], NOW + 91_001);
+    let entry = row(&mut lane);
+    lane.recorded(&entry);
+    let next = lane.next(NOW + 91_001).unwrap();
+    assert_ne!(
+        (&next.alert_id, lane.next(NOW + 91_001).is_none()),
+        (&probe.alert_id, false)
+    );
+    let finished = lane
+        .finish(&next.alert_id, &status(404), NOW + 91_001, NOW + 91_002)
+        .unwrap();
+    assert_eq!(
+        finished.switched,
+        Some(Switched::Closed),
+        "whoever refuses is there"
+    );
+    assert!(lane.next(NOW + 91_002).is_some());
 }
 
 #[test]
@@ -723,6 +849,10 @@ enum Step {
     },
     /// The worker is killed and reads the topic from its beginning.
     Kill,
+    /// Somebody replays what failed, and the worker hears of it.
+    Replay {
+        which: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -737,6 +867,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Reload),
         2 => (0i64..4_000).prop_map(|ms| Step::Pass { ms }),
         1 => Just(Step::Kill),
+        1 => (0usize..40).prop_map(|which| Step::Replay { which }),
     ]
 }
 
@@ -758,9 +889,12 @@ impl Rows {
             .filter_map(|id| self.newest(id))
             .filter(|row| row.status == RETRYING)
             .map(|row| {
+                let of_alert = (row.alert_id.clone(), 0)..=(row.alert_id.clone(), u32::MAX);
+                let ends = self.0.range(of_alert).filter(|(_, row)| row.status != RETRYING);
                 let read = WaitingDelivery {
                     alert_id: row.alert_id.clone(),
                     attempt: row.attempt,
+                    uncounted: ends.map(|((_, attempt), _)| attempt + 1).max().unwrap_or(0),
                     next_attempt_at: row.next_attempt_at.unwrap(),
                     body: row.body.clone(),
                     partition: 0,
@@ -792,12 +926,19 @@ struct World {
     under_way: Vec<Shipment>,
     reading: Option<(Vec<WaitingDelivery>, usize)>,
     rows: Rows,
+    /// Until when the circuit is open, as far as answers have said.
+    quiet_until: i64,
 }
 
 impl World {
     fn small() -> Limits {
         Limits {
             queue: 3,
+            circuit: CircuitLimits {
+                failures: 2,
+                pause: Duration::from_millis(500),
+                longest: Duration::from_secs(2),
+            },
             schedule: Schedule::try_new(&[0.0; 4], 0.0).unwrap(),
             ..limits()
         }
@@ -814,6 +955,7 @@ impl World {
             under_way: Vec::new(),
             reading: None,
             rows: Rows::default(),
+            quiet_until: i64::MIN,
         };
         world.lane.assign(&[0], NOW);
         world
@@ -857,13 +999,22 @@ impl World {
                 if let Some(shipment) = self.lane.next(self.now) {
                     self.check(&shipment)?;
                     self.under_way.push(shipment);
+                    if self.lane.is_circuit_open() {
+                        prop_assert!(self.lane.next(self.now).is_none(), "a second probe");
+                    }
                 }
             }
             Step::Answer { which, code } => {
                 if !self.under_way.is_empty() {
                     let shipment = self.under_way.remove(which % self.under_way.len());
-                    self.lane
+                    let finished = self
+                        .lane
                         .finish(&shipment.alert_id, &status(code), self.now, self.now);
+                    match finished.and_then(|finished| finished.switched) {
+                        Some(Switched::Opened(pause)) => self.quiet_until = self.now + millis(pause),
+                        Some(Switched::Closed) => self.quiet_until = i64::MIN,
+                        None => {}
+                    }
                 }
             }
             Step::Record => {
@@ -893,7 +1044,9 @@ impl World {
                 self.unwritten.clear();
                 self.reading = None;
                 self.read = 0;
+                self.quiet_until = i64::MIN;
             }
+            Step::Replay { which } => self.replay(which),
         }
         self.unwritten.extend(self.lane.take_rows());
         let leaving = |job: &&Job| matches!(job.state, State::Recording);
@@ -902,12 +1055,44 @@ impl World {
         Ok(())
     }
 
+    /// What `Store::replay` writes, and what the worker does about it.
+    fn replay(&mut self, which: usize) {
+        let Some(change) = self.topic.get(which) else {
+            return;
+        };
+        let has_later = self.topic.iter().any(|other| {
+            other.episode_id == change.episode_id
+                && other.order > change.order
+                && self.rows.newest(&other.alert_id).is_some()
+        });
+        let dead = self
+            .rows
+            .newest(&change.alert_id)
+            .filter(|row| row.status == FAILED);
+        if let Some(dead) = dead.cloned().filter(|_| !has_later) {
+            let row = DeliveryRow {
+                attempt: dead.attempt + 1,
+                status: RETRYING.into(),
+                next_attempt_at: Some(self.now),
+                ..dead
+            };
+            self.rows.0.insert((row.alert_id.clone(), row.attempt), row);
+            self.lane.requested(self.now);
+            self.quiet_until = i64::MIN;
+        }
+    }
+
     fn check(&self, shipment: &Shipment) -> Result<(), TestCaseError> {
         let sent = self
             .topic
             .iter()
             .find(|change| change.alert_id == shipment.alert_id)
             .expect("it was offered");
+        prop_assert!(
+            self.now >= self.quiet_until,
+            "{} is sent while the circuit is open",
+            sent.alert_id
+        );
         prop_assert!(
             !self.is_settled(sent),
             "{} is sent though it is settled",

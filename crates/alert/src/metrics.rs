@@ -10,6 +10,8 @@ pub struct AlertMetrics {
     pub(crate) pending: IntGaugeVec,
     pub(crate) parked: IntGaugeVec,
     pub(crate) awaiting_digest: IntGaugeVec,
+    pub(crate) circuit_open: IntGaugeVec,
+    pub(crate) held: IntGaugeVec,
     pub(crate) undecodable: IntCounter,
 }
 
@@ -55,6 +57,20 @@ impl AlertMetrics {
                 ),
                 &["destination"],
             )?,
+            circuit_open: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_destination_circuit_open",
+                    "1 while a destination shows no sign of life and nothing but a probe is sent to it",
+                ),
+                &["destination"],
+            )?,
+            held: IntGaugeVec::new(
+                Opts::new(
+                    "mimamori_alerts_held",
+                    "Alerts that the breaker holds until somebody releases or drops them",
+                ),
+                &["rule"],
+            )?,
             undecodable: IntCounter::new(
                 "mimamori_alerts_undecodable_total",
                 "Records of mimamori.alerts that could not be read and were passed over",
@@ -65,6 +81,8 @@ impl AlertMetrics {
         registry.register(Box::new(metrics.pending.clone()))?;
         registry.register(Box::new(metrics.parked.clone()))?;
         registry.register(Box::new(metrics.awaiting_digest.clone()))?;
+        registry.register(Box::new(metrics.circuit_open.clone()))?;
+        registry.register(Box::new(metrics.held.clone()))?;
         registry.register(Box::new(metrics.undecodable.clone()))?;
         Ok(metrics)
     }

@@ -73,6 +73,15 @@ impl Answer {
         }
     }
 
+    /// Whether somebody is at work there, however unwilling: an answer that is no server's error.
+    pub fn proves_alive(&self) -> bool {
+        match self {
+            Answer::Status { code, .. } => *code < 500,
+            Answer::Judged { verdict, .. } => !matches!(verdict, Verdict::Retry { .. }),
+            Answer::Broken(_) | Answer::TimedOut(_) => false,
+        }
+    }
+
     /// What this answer means for the delivery.
     pub fn verdict(&self) -> Verdict {
         let retry = |error: String| Verdict::Retry {
@@ -192,6 +201,22 @@ mod tests {
         assert!(held(503, wish));
         assert!(!held(500, wish));
         assert!(!held(429, None));
+    }
+
+    #[test]
+    fn only_an_answer_that_is_no_fault_of_the_server_is_a_sign_of_life() {
+        let alive = |code| {
+            let answer = Answer::Status {
+                code,
+                retry_after: None,
+                excerpt: String::new(),
+            };
+            answer.proves_alive()
+        };
+        assert!([200, 302, 404, 410, 429].into_iter().all(alive));
+        assert!(![500, 502, 503, 599].into_iter().any(alive));
+        assert!(!Answer::Broken("reset".into()).proves_alive());
+        assert!(!Answer::TimedOut(20_000).proves_alive());
     }
 
     #[test]

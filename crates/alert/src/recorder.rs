@@ -14,13 +14,14 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::clock::Clock;
+use crate::engine::HoldLedger;
 use crate::lane::Entry;
 
 /// The most rows of one write.
 const BATCH: usize = 1_000;
 
 /// Where deliveries are written down. Each call ends in a definite answer, however long that takes.
-pub(crate) trait Ledger: Send + Sync + 'static {
+pub(crate) trait Ledger: HoldLedger {
     /// Writes rows; the same `token` is not written twice.
     fn insert(
         &self,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use health::AlertChange;
 use serde_json::{Value, json};
 use store::{
-    AwaitingDigest, DeliveryRow, DigestQuery, DigestedEpisode, EpisodeDelivery, WaitingDelivery, WaitingQuery,
+    AwaitingDigest, DeliveryRow, DeliveryState, DigestQuery, DigestedEpisode, EpisodeDelivery, HeldCount, HoldEnd,
+    HoldRow, Opening, Owned, Requests, WaitingDelivery, WaitingQuery,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +23,9 @@ use crate::clock::Clock;
 use crate::config::{Config, Destination};
 use crate::destination::message::{Message, Style};
 use crate::destination::{Means, Sender};
-use crate::lane::{DIGEST, DIGESTED, RETRYING};
+use crate::engine::HoldLedger;
+use crate::fate::HELD;
+use crate::lane::{DELIVERED, DIGEST, DIGESTED, FAILED, RETRYING};
 use crate::policy::Policy;
 use crate::recorder::Ledger;
 use crate::telling::{Language, Owner};
@@ -332,6 +335,48 @@ pub struct Memory(Arc<Mutex<Kept>>, Arc<watch::Sender<bool>>);
 struct Kept {
     rows: BTreeMap<(String, String, u32), DeliveryRow>,
     tokens: HashMap<String, usize>,
+    holds: BTreeMap<String, HoldRow>,
+    /// How often each destination's deliveries, or holds under an empty name, were asked for.
+    requests: BTreeMap<String, u64>,
+    openings: Vec<Opening>,
+    ended: Vec<String>,
+    accounts: u64,
+}
+
+impl Kept {
+    fn newest(&self) -> impl Iterator<Item = &DeliveryRow> {
+        let newest: BTreeMap<(&String, &String), &DeliveryRow> = self
+            .rows
+            .iter()
+            .map(|((destination, alert_id, _), row)| ((destination, alert_id), row))
+            .collect();
+        newest.into_values()
+    }
+}
+
+fn state_of(row: &DeliveryRow) -> DeliveryState {
+    DeliveryState {
+        alert_id: row.alert_id.clone(),
+        episode_id: row.episode_id.clone(),
+        destination: row.destination.clone(),
+        attempt: row.attempt,
+        status: row.status.clone(),
+        error: row.error.clone(),
+        body: row.body.clone(),
+        variant: row.variant.clone(),
+        reference: row.reference.clone(),
+    }
+}
+
+/// A member of the data of a body.
+fn data(row: &DeliveryRow, name: &str) -> String {
+    let body: serde_json::Value = serde_json::from_str(&row.body).unwrap();
+    body["data"][name].as_str().unwrap_or("").to_string()
+}
+
+/// Accounts whose name begins with `b` live in partition 1 of 2, all others in 0.
+fn is_of(owned: &Owned, row: &DeliveryRow) -> bool {
+    owned.partitions.contains(&partition_of(&data(row, "account_id")))
 }
 
 impl Memory {
@@ -384,6 +429,143 @@ impl Memory {
     }
 }
 
+/// What people do.
+impl Memory {
+    pub fn set_accounts(&self, accounts: u64) {
+        self.0.lock().unwrap().accounts = accounts;
+    }
+
+    /// What the table of alerts says of openings.
+    pub fn set_openings(&self, openings: Vec<Opening>) {
+        self.0.lock().unwrap().openings = openings;
+    }
+
+    /// The table of alerts says that this episode is over.
+    pub fn end_episode(&self, episode_id: &str) {
+        self.0.lock().unwrap().ended.push(episode_id.to_string());
+    }
+
+    pub fn tripped(&self) -> Vec<String> {
+        let kept = self.0.lock().unwrap();
+        let tripped = kept.holds.values().filter(|hold| hold.is_tripped());
+        tripped.map(|hold| hold.name.clone()).collect()
+    }
+
+    pub fn end_hold(&self, name: &str, end: HoldEnd, now: i64) {
+        let mut kept = self.0.lock().unwrap();
+        for hold in kept.holds.values_mut().filter(|hold| hold.name == name) {
+            hold.status = end.as_str().to_string();
+            hold.at = now;
+        }
+        *kept.requests.entry(String::new()).or_default() += 1;
+    }
+
+    /// Replays what failed of an alert at a destination.
+    pub fn replay(&self, destination: &str, alert_id: &str, now: i64) {
+        let last = self.rows(destination, alert_id).pop().unwrap();
+        assert_eq!(last.status, FAILED);
+        let row = state_of(&last).next_row(RETRYING, "to be replayed", Some(now), now);
+        let mut kept = self.0.lock().unwrap();
+        let key = (row.destination.clone(), row.alert_id.clone(), row.attempt);
+        kept.rows.insert(key, row);
+        *kept.requests.entry(destination.to_string()).or_default() += 1;
+    }
+}
+
+impl HoldLedger for Memory {
+    async fn holds(&self) -> Result<Vec<HoldRow>, store::Error> {
+        self.answers().await;
+        Ok(self.0.lock().unwrap().holds.values().cloned().collect())
+    }
+
+    async fn save_hold(&self, hold: &HoldRow) -> Result<(), store::Error> {
+        self.answers().await;
+        let mut kept = self.0.lock().unwrap();
+        kept.holds.insert(hold.hold_id.clone(), hold.clone());
+        *kept.requests.entry(String::new()).or_default() += 1;
+        Ok(())
+    }
+
+    async fn standing_of(&self, episode_ids: &[String]) -> Result<Vec<DeliveryState>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let found = kept.newest().filter(|row| episode_ids.contains(&row.episode_id));
+        Ok(found.map(state_of).collect())
+    }
+
+    async fn held_counts(&self, owned: &Owned) -> Result<Vec<HeldCount>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let mut alerts: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
+        for row in kept
+            .newest()
+            .filter(|row| row.status == HELD && is_of(owned, row))
+        {
+            let ids = alerts.entry((row.error.clone(), data(row, "rule"))).or_default();
+            ids.push(&row.alert_id);
+        }
+        let counted = |((reason, rule), mut ids): ((String, String), Vec<&str>)| {
+            ids.sort();
+            ids.dedup();
+            HeldCount {
+                reason,
+                rule,
+                alerts: ids.len() as u64,
+                accounts: ids.len() as u64,
+            }
+        };
+        Ok(alerts.into_iter().map(counted).collect())
+    }
+
+    async fn held(
+        &self,
+        reason: &str,
+        owned: &Owned,
+        limit: u32,
+    ) -> Result<Vec<DeliveryState>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let mut found: Vec<DeliveryState> = kept
+            .newest()
+            .filter(|row| row.status == HELD && row.error == reason && is_of(owned, row))
+            .map(state_of)
+            .collect();
+        found.sort_by(|a, b| (&a.episode_id, &a.alert_id).cmp(&(&b.episode_id, &b.alert_id)));
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    async fn ended(&self, _: &[String], episode_ids: &[String]) -> Result<Vec<String>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let over = kept.ended.iter().filter(|id| episode_ids.contains(id));
+        Ok(over.cloned().collect())
+    }
+
+    async fn accounts(&self, _: &Owned) -> Result<u64, store::Error> {
+        self.answers().await;
+        Ok(self.0.lock().unwrap().accounts)
+    }
+
+    async fn openings(&self, after: i64, _: &Owned) -> Result<Vec<Opening>, store::Error> {
+        self.answers().await;
+        let kept = self.0.lock().unwrap();
+        let found = kept.openings.iter().filter(|opening| opening.at > after);
+        Ok(found.cloned().collect())
+    }
+
+    async fn requests(&self) -> Result<Vec<Requests>, store::Error> {
+        let kept = self.0.lock().unwrap();
+        let told = kept.requests.iter().map(|(destination, count)| Requests {
+            what: if destination.is_empty() { "holds" } else { "replay" }.to_string(),
+            destination: destination.clone(),
+            newest_at: 0,
+            count: *count,
+        });
+        Ok(told.collect())
+    }
+}
+
 impl Ledger for Memory {
     async fn insert(&self, token: &str, rows: &[DeliveryRow]) -> Result<(), store::Error> {
         self.answers().await;
@@ -425,10 +607,18 @@ impl Ledger for Memory {
         let mut waiting = Vec::new();
         for (place, row) in rows {
             let next_attempt_at = row.next_attempt_at.unwrap();
+            let of_alert =
+                |other: &&DeliveryRow| other.destination == row.destination && other.alert_id == row.alert_id;
+            let ends = kept
+                .rows
+                .values()
+                .filter(of_alert)
+                .filter(|other| other.status != RETRYING);
             let episode_due_at = *heads.entry(place.episode_id.clone()).or_insert(next_attempt_at);
             let delivery = WaitingDelivery {
                 alert_id: row.alert_id.clone(),
                 attempt: row.attempt,
+                uncounted: ends.map(|end| end.attempt + 1).max().unwrap_or(0),
                 next_attempt_at,
                 body: row.body.clone(),
                 partition: partition_of(&place.account_id),

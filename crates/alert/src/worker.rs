@@ -122,6 +122,8 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         max_uncommitted: config.max_uncommitted,
         recorder_queue: config.recorder_queue,
         drain: Duration::from_secs_f64(config.drain_seconds),
+        breaker: config.breaker.clone(),
+        look: Duration::from_secs_f64(config.look_seconds),
     };
     // Made before the engine: with a topic that cannot be had nothing is begun.
     let partition_count = tokio::select! {
@@ -185,6 +187,7 @@ fn lane(
         schedule: schedule.clone(),
         set_aside: Duration::from_secs_f64(config.set_aside_seconds),
         reload_pause: Duration::from_secs_f64(config.reload_seconds),
+        circuit: config.circuit(),
     };
     let sender = Sender::new(&endpoint, means).map_err(|error| Error::Client {
         name,

@@ -12,8 +12,10 @@ mod alerts;
 mod answer;
 mod collect;
 mod config;
+mod dead_letters;
 mod drivers;
 mod guard;
+mod holds;
 mod journey;
 mod keys;
 mod numbers;
@@ -29,6 +31,7 @@ mod router;
 mod schemas;
 mod server;
 mod times;
+mod wishes;
 mod words;
 
 #[doc(hidden)]

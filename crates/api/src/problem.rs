@@ -85,6 +85,41 @@ impl Problem {
         )
     }
 
+    pub(crate) fn not_json(detail: impl Into<String>) -> Problem {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not-json",
+            "The body must be JSON",
+            detail,
+        )
+    }
+
+    pub(crate) fn wrong_body(detail: impl Into<String>) -> Problem {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "wrong-body",
+            "The body cannot be taken",
+            detail,
+        )
+    }
+
+    pub(crate) fn no_such_hold(asked: &str, tripped: &[String]) -> Problem {
+        let detail = if tripped.is_empty() {
+            format!("{asked:?} has not tripped, and nothing else has")
+        } else {
+            format!(
+                "{asked:?} has not tripped, or is not one name; these have: {}",
+                tripped.join(", ")
+            )
+        };
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-such-hold",
+            "Nothing is held by that name",
+            detail,
+        )
+    }
+
     pub(crate) fn no_such_route(path: &str) -> Problem {
         Problem::new(
             StatusCode::NOT_FOUND,

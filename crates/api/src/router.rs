@@ -21,7 +21,10 @@ use crate::keys::ApiKeys;
 use crate::observe::{HttpMetrics, observe};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
-use crate::{account, accounts, alerts, answer, guard, journey, openapi, outcome, page, receipt, schemas};
+use crate::{
+    account, accounts, alerts, answer, dead_letters, guard, holds, journey, openapi, outcome, page, receipt,
+    schemas,
+};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -50,6 +53,11 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .route("/api/v1/accounts/{id}/timeline", get(account::timeline))
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/outcome", get(outcome::outcome))
+        .route("/api/v1/alerts/dead", get(dead_letters::list))
+        .route("/api/v1/alerts/dead/replay", post(dead_letters::replay))
+        .route("/api/v1/alerts/held", get(holds::list))
+        .route("/api/v1/alerts/held/{name}/release", post(holds::release))
+        .route("/api/v1/alerts/held/{name}/drop", post(holds::drop_held))
         .route("/api/v1/journey", get(journey::journey))
         .route("/api/v1/ttv", get(journey::ttv))
         .merge(action_routes(&shared))

@@ -11,7 +11,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use alert::{AlertArgs, AlertCommand, AlertTestArgs, MessageLanguage};
+pub use alert::{
+    AlertArgs, AlertCommand, AlertTestArgs, DeadCommand, DeadFilterArgs, DeadListArgs, DeadReplayArgs,
+    DeadShowArgs, HeldCommand, HeldEndArgs, HeldListArgs, MessageLanguage,
+};
 pub use config::ConfigCommand;
 pub use import::{ImportArgs, Via};
 pub use keys::{KeyKind, KeysCommand, KeysCreateArgs, KeysListArgs, KeysRevokeArgs};
@@ -89,18 +92,24 @@ Examples:
 Start as many as there is work for; they share the partitions of mimamori.events.
 /healthz, /readyz and /metrics are served on --api-listen.")]
     Aggregate(RoleArgs),
-    /// Run the alert role: deliver triggers to people and to other systems.
-    #[command(after_help = "\
+    /// Run the alert role: deliver triggers to people and to other systems. Its subcommands try a
+    /// destination and look after what was not delivered.
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "\
 Examples:
   mimamori alert --config /etc/mimamori.toml
-  mimamori alert test cs-team     send a sample to a destination
+  mimamori alert test cs-team                  send a sample to a destination
+  mimamori alert dead list                     what nobody tries to deliver any more
+  mimamori alert held list                     what the breaker holds until somebody's word
 
 Destinations are configured:
   [[alert.destinations]]
   name = \"cs-team\"
   kind = \"webhook\"          # or slack, pagerduty, hubspot, salesforce, email
   url = \"https://cs.example/hooks\"
-  secret = \"file:/run/secrets/cs-team\"   # whsec_ and base64 of 24 to 64 bytes")]
+  secret = \"file:/run/secrets/cs-team\"   # whsec_ and base64 of 24 to 64 bytes"
+    )]
     Alert(AlertArgs),
     /// Run the api role: the HTTP API, the page, and the collector of events at /v1/.
     #[command(after_help = "\

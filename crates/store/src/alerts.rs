@@ -26,6 +26,8 @@ pub struct WaitingDelivery {
     pub alert_id: String,
     /// The attempts made so far.
     pub attempt: u32,
+    /// Those of them from before it was replayed or released, which its schedule does not count.
+    pub uncounted: u32,
     /// When the next one is due, milliseconds.
     pub next_attempt_at: i64,
     /// The body to send.
@@ -100,33 +102,38 @@ impl Store {
     /// The deliveries of which the newest row says `retrying`, by the due time of the oldest of their
     /// episode and within an episode in the order of its changes. The account, the episode and the
     /// time of the change are those that the body tells; a digest is an episode of its own and lies in
-    /// partition 0.
+    /// partition 0, and a summary, which is about many accounts, lies where the first of its examples does.
     pub async fn waiting_deliveries(&self, query: &WaitingQuery) -> Result<Vec<WaitingDelivery>, Error> {
         self.fetch("read the waiting deliveries", true, |client| {
             client
                 .query(
-                    "SELECT alert_id, attempt, next_attempt_at, body, partition,
+                    "SELECT alert_id, attempt, uncounted, next_attempt_at, body, partition,
                             first_value(next_attempt_at) OVER
                                 (PARTITION BY episode ORDER BY changed_at, rank, alert_id) AS episode_due_at
                      FROM
                      (
                          SELECT alert_id, last_attempt AS attempt, last_body AS body,
+                                toUInt32(if(ends = 0, 0, last_end + 1)) AS uncounted,
                                 toUnixTimestamp64Milli(assumeNotNull(next_at)) AS next_attempt_at,
                                 startsWith(alert_id, 'dg_') AS is_digest,
                                 if(is_digest, alert_id, JSONExtractString(last_body, 'data', 'episode_id'))
                                     AS episode,
-                                JSONExtractString(last_body, 'data', 'account_id') AS account,
+                                JSONExtractString(last_body, 'data', 'account_id') AS own_account,
+                                if(own_account != '', own_account,
+                                   JSONExtractString(last_body, 'data', 'examples', 1, 'account_id')) AS account,
                                 if(is_digest, 0, toInt32(kafkaMurmurHash(account) % ?)) AS partition,
                                 toUnixTimestamp64Milli(parseDateTime64BestEffortOrZero(
                                     JSONExtractString(last_body, 'timestamp'), 3, 'UTC')) AS changed_at,
                                 transform(JSONExtractString(last_body, 'data', 'change'),
-                                    ['opened', 'escalated', 'acknowledged'], [0, 1, 1], 2) AS rank
+                                    ['opened', 'held', 'escalated', 'acknowledged'], [0, 0, 1, 1], 2) AS rank
                          FROM
                          (
                              SELECT alert_id, max(attempt) AS last_attempt,
                                     argMax(status, attempt) AS last_status,
                                     argMax(next_attempt_at, attempt) AS next_at,
-                                    argMax(body, attempt) AS last_body
+                                    argMax(body, attempt) AS last_body,
+                                    countIf(status != 'retrying') AS ends,
+                                    maxIf(attempt, status != 'retrying') AS last_end
                              FROM deliveries_versions FINAL
                              WHERE destination = ?
                              GROUP BY alert_id

@@ -10,10 +10,12 @@ mod accounts;
 mod alerts;
 mod client;
 mod config;
+mod dead_letters;
 mod digests;
 mod episodes;
 mod events;
 mod failure;
+mod holds;
 mod insert;
 mod journey;
 mod metrics;
@@ -35,9 +37,11 @@ pub use accounts::{
 pub use alerts::{EpisodeDelivery, PendingDelivery, WaitingDelivery, WaitingQuery};
 pub use client::{Error, MayWrite, Store};
 pub use config::ClickHouseConfig;
+pub use dead_letters::{DeadLetter, DeadLetterQuery, DeliveryState, Replay, ReplayedDelivery};
 pub use digests::{AwaitingDigest, DigestQuery, DigestedEpisode};
 pub use episodes::{ActionRow, EpisodeRow};
 pub use events::SeenEvent;
+pub use holds::{HeldCount, HoldEnd, HoldRow, Opening, Owned, Requests, TRIPPED, tripped_names};
 pub use journey::{
     Journey, JourneyQuery, LateAccount, MilestoneGroup, OnboardingGroup, StageGroup, TtvCohort, TtvQuery,
     WaitingAccount,

@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 12] = [
+const MIGRATIONS: [(u32, &str, &str); 13] = [
     (
         1,
         "events",
@@ -66,6 +66,11 @@ const MIGRATIONS: [(u32, &str, &str); 12] = [
         12,
         "routing",
         include_str!("../../../schemas/clickhouse/0012_routing.sql"),
+    ),
+    (
+        13,
+        "alert_holds",
+        include_str!("../../../schemas/clickhouse/0013_alert_holds.sql"),
     ),
 ];
 

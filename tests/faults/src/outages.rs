@@ -385,6 +385,10 @@ write_after_ms = 1000
 [alert]
 retry_seconds = [0, 0.2, 0.5, 1, 1, 2, 2, 2, 2, 2, 2, 2]
 
+# Every account opens at once, and each is to be told.
+[alert.breaker]
+share = 0.0
+
 [[alert.destinations]]
 name = "receiver"
 url = "{url}"

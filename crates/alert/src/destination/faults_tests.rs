@@ -10,9 +10,10 @@ use prometheus::Registry;
 use tokio::time::timeout;
 
 use super::*;
+use crate::breaker::BreakerConfig;
 use crate::config::{Config, HubspotObject};
 use crate::engine::{Arrival, Bounds, Engine};
-use crate::lane::{DELIVERED, FAILED, Lane, Limits};
+use crate::lane::{CircuitLimits, DELIVERED, FAILED, Lane, Limits};
 use crate::metrics::AlertMetrics;
 use crate::schedule::Schedule;
 use crate::testing::mail::{MailServer, Treatment};
@@ -108,16 +109,27 @@ fn start(destination: Destination, guard: Option<Guard>) -> Bench {
         schedule: Schedule::try_new(&[0.0; 16], 0.0).unwrap(),
         set_aside: Duration::from_secs(2),
         reload_pause: Duration::from_millis(50),
+        circuit: CircuitLimits {
+            failures: 0,
+            pause: Duration::from_secs(30),
+            longest: Duration::from_secs(600),
+        },
     };
     let bounds = Bounds {
         max_uncommitted: 1_000,
         recorder_queue: 100,
         drain: Duration::from_secs(1),
+        breaker: BreakerConfig {
+            share: 0.0,
+            ..BreakerConfig::default()
+        },
+        look: Duration::from_secs(1),
     };
     let ledger = Memory::new();
+    let policy = config.policy().unwrap();
     let metrics = AlertMetrics::register(&Registry::new()).unwrap();
     let lanes = vec![(Lane::new(limits), sender_of(&config, guard))];
-    let (engine, _failure) = Engine::start(ledger.clone(), lanes, bounds, metrics, Clock::wall());
+    let (engine, _failure) = Engine::start(ledger.clone(), policy, lanes, bounds, metrics, Clock::wall());
     engine.assign(&[0], 1);
     Bench { engine, ledger, name }
 }

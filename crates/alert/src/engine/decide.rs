@@ -104,6 +104,22 @@ impl<L: Ledger> Shared<L> {
 }
 
 impl Judged<'_> {
+    /// Whether `destination` is to be sent it, and then the time before which it must not, if there is one.
+    pub(super) fn send_to(&self, destination: &str) -> Option<Option<i64>> {
+        let mut decisions = self.decided.decisions.iter();
+        decisions.find_map(|decision| match decision.what {
+            What::Send { not_before } if &*decision.destination == destination => Some(not_before),
+            _ => None,
+        })
+    }
+
+    /// Whom it is to be sent to.
+    pub(super) fn receivers(&self) -> impl Iterator<Item = &str> {
+        let sent = |decision: &&Decision| matches!(decision.what, What::Send { .. });
+        let decisions = self.decided.decisions.iter().filter(sent);
+        decisions.map(|decision| &*decision.destination)
+    }
+
     /// The row about a decision not to send, or not now.
     fn row(&self, decision: &Decision, now: i64) -> Option<DeliveryRow> {
         let (status, reason, body) = match &decision.what {

@@ -136,7 +136,7 @@ impl<L: Ledger> Shared<L> {
         self.insert(&[row]).await?;
         info!(destination, digest_id, alerts = count, day = %slot.day, "made a digest");
         // It is in ClickHouse alone: the lane takes it in as it does what it could not hold.
-        lock(&lane.lane).look_for(now);
+        lock(&lane.lane).look_again(now);
         lane.wake.notify_one();
         Ok(())
     }

@@ -32,6 +32,7 @@ impl Lane {
             let error = "cut short: the worker stopped or gave the account away; it may have arrived";
             let row = self.pending_row(&alert_id, job.attempts + 1, error, now, now, &job.body);
             self.sending -= 1;
+            self.circuit.abandoned(&alert_id);
             self.await_row(&alert_id, row);
             requests += 1;
         }

@@ -1,6 +1,6 @@
 //! What waits in ClickHouse alone: how it comes in, and what makes way for a fresh alert.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use store::WaitingDelivery;
@@ -25,7 +25,7 @@ impl Lane {
         }
         self.reloading = Some(Reloading {
             generation: self.generation,
-            removed: HashSet::new(),
+            removed: HashMap::new(),
         });
         Some(Reload {
             partitions: self.owned.iter().copied().collect(),
@@ -42,11 +42,16 @@ impl Lane {
         };
         let complete = rows.len() < limit;
         let mut left_due = None;
+        let mut asked_anew = false;
         for row in rows {
-            if self.jobs.contains_key(row.alert_id.as_str())
-                || reloading.removed.contains(row.alert_id.as_str())
-                || !self.owned.contains(&row.partition)
-            {
+            if !self.owned.contains(&row.partition) {
+                continue;
+            }
+            let job = self.jobs.get(row.alert_id.as_str());
+            let gone = reloading.removed.get(row.alert_id.as_str()).copied();
+            if let Some(attempts) = job.map(|job| job.attempts).or(gone) {
+                // What failed here was replayed before the lane had let it go.
+                asked_anew |= row.attempt > attempts;
                 continue;
             }
             if left_due.is_some() || self.jobs.len() >= self.limits.queue {
@@ -71,6 +76,7 @@ impl Lane {
                 caused_at: None,
                 tickets: Vec::new(),
                 attempts: row.attempt,
+                uncounted: row.uncounted.min(row.attempt),
                 due: row.next_attempt_at,
                 sequence: 0,
                 state: State::Waiting,
@@ -81,7 +87,7 @@ impl Lane {
             self.insert(alert_id.clone(), job);
             self.reconsider(&alert_id, now);
         }
-        let outdated = self.spills_unwritten > 0 || self.generation != reloading.generation;
+        let outdated = asked_anew || self.spills_unwritten > 0 || self.generation != reloading.generation;
         if complete && left_due.is_none() && !outdated {
             self.parked = None;
         } else if let Some(parked) = &mut self.parked
@@ -135,11 +141,6 @@ impl Lane {
         }
         self.park(due, i64::MIN);
         true
-    }
-
-    /// Something was written from elsewhere that is due at `due`.
-    pub fn look_for(&mut self, due: i64) {
-        self.park(due, i64::MIN);
     }
 
     pub(super) fn park(&mut self, due: i64, not_before: i64) {

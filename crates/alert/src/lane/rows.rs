@@ -2,7 +2,7 @@
 
 use store::DeliveryRow;
 
-use super::{Entry, Lane, RETRYING, State};
+use super::{Entry, FAILED, Lane, RETRYING, State};
 use crate::offsets::Ticket;
 
 /// The most characters of an error.
@@ -54,6 +54,21 @@ impl Lane {
             variant: job.map_or_else(String::new, |job| job.variant.to_string()),
             reference: String::new(),
             version: 0,
+        }
+    }
+
+    /// About what nobody tries any more; it keeps its body, so that it can be replayed.
+    pub(super) fn dead_row(
+        &self,
+        alert_id: &str,
+        attempt: u32,
+        error: String,
+        at: i64,
+        body: &str,
+    ) -> DeliveryRow {
+        DeliveryRow {
+            body: body.to_string(),
+            ..self.row(alert_id, attempt, FAILED, error, at)
         }
     }
 

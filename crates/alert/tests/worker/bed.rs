@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use alert::{Config, Destination, Error, Wiring};
+use alert::{BreakerConfig, Config, Destination, Error, Wiring};
 use embedded::kafka::Broker;
 use health::AlertChange;
 use prometheus::Registry;
@@ -108,10 +108,14 @@ impl Bed {
         timeout(PATIENCE, sent).await.unwrap().unwrap();
     }
 
-    /// Starts a worker and waits until it takes part.
+    /// Starts a worker without a breaker and waits until it takes part.
     pub async fn worker(&self, destinations: Vec<Destination>) -> Worker {
         self.worker_with(Config {
             destinations,
+            breaker: BreakerConfig {
+                share: 0.0,
+                ..BreakerConfig::default()
+            },
             ..Config::default()
         })
         .await
@@ -121,6 +125,8 @@ impl Bed {
     pub async fn worker_with(&self, config: Config) -> Worker {
         let config = Config {
             retry_seconds: vec![0.0, 0.2, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8],
+            circuit_failures: 0,
+            look_seconds: 0.1,
             ..config
         };
         let (membership, mut joined) = watch::channel(Membership::Away);
@@ -178,6 +184,29 @@ impl Bed {
             .unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
         answer.text().await.unwrap()
+    }
+
+    /// Waits until so many alerts have this status, by their newest rows.
+    pub async fn wait_for_status(&self, count: usize, status: &str) {
+        let reached = async {
+            loop {
+                let ids = self.store.held_counts(None).await.unwrap();
+                let held = ids.iter().map(|count| count.alerts).sum::<u64>() as usize;
+                let newest: std::collections::BTreeMap<_, _> = self
+                    .deliveries()
+                    .await
+                    .into_iter()
+                    .map(|(alert_id, _, status, _)| (alert_id, status))
+                    .collect();
+                let others = newest.values().filter(|found| *found == status).count();
+                if (status == "held" && held == count) || others == count {
+                    return;
+                }
+            }
+        };
+        if timeout(PATIENCE, reached).await.is_err() {
+            panic!("{status}: {:#?}", self.deliveries().await);
+        }
     }
 
     /// Waits until the newest rows of so many alerts have this status.

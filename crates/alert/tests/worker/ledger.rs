@@ -109,3 +109,20 @@ async fn what_waits_comes_by_episode_and_within_one_in_order() {
     let two = store.waiting_deliveries(&all_of(4, 2)).await.unwrap();
     assert_eq!(two, found[..2]);
 }
+
+#[tokio::test]
+async fn a_summary_waits_with_the_account_of_its_first_example() {
+    let store = store("summaries").await;
+    let body = json!({
+        "type": "alerts.held", "timestamp": "2026-11-22T01:02:03Z",
+        "data": {"episode_id": "hd_1", "change": "held", "examples": [{"account_id": "foobar"}, {"account_id": "21"}]},
+    });
+    let mut summary = row("foobar", "opened", 0, 0, AT);
+    summary.alert_id = "hd_1".into();
+    summary.body = body.to_string();
+    let alert = row("foobar", "opened", 0, 0, AT);
+    store.insert_deliveries("rows", &[summary, alert]).await.unwrap();
+    let found = store.waiting_deliveries(&all_of(97, 10)).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].partition, found[1].partition);
+}

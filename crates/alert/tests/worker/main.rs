@@ -10,5 +10,6 @@ mod deliver;
 mod digest;
 #[path = "../../../store/tests/engine/engine.rs"]
 mod engine;
+mod flood;
 mod ledger;
 mod receiver;

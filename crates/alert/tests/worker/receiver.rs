@@ -78,7 +78,7 @@ impl Receiver {
         self.ids()
     }
 
-    fn ids(&self) -> Vec<String> {
+    pub fn ids(&self) -> Vec<String> {
         let ids = self
             .received
             .iter()

@@ -11,6 +11,7 @@ mod engine;
 mod limits;
 mod outcome;
 mod page;
+mod quiet;
 mod readiness;
 mod receipts;
 mod support;

@@ -1,4 +1,9 @@
-//! `mimamori alert`
+//! `mimamori alert`: the role, and what looks after its destinations.
+//!
+//! `dead` and `held` speak to ClickHouse alone; the alert role that runs sees there what was asked for.
+
+mod dead;
+mod held;
 
 use std::path::Path;
 
@@ -15,6 +20,8 @@ pub async fn run(file: Option<&Path>, args: AlertArgs, format: Option<Format>) -
     match args.command {
         None => role(Role::Alert, file, &args.role).await,
         Some(AlertCommand::Test(args)) => test(file, args, format).await,
+        Some(AlertCommand::Dead(command)) => dead::run(file, command, format).await,
+        Some(AlertCommand::Held(command)) => held::run(file, command, format).await,
     }
 }
 

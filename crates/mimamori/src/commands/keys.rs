@@ -21,7 +21,7 @@ pub async fn run(file: Option<&Path>, command: KeysCommand, format: Option<Forma
 }
 
 /// The database, with its tables there.
-async fn store(file: Option<&Path>, url: Option<String>) -> anyhow::Result<Store> {
+pub async fn store(file: Option<&Path>, url: Option<String>) -> anyhow::Result<Store> {
     let mut loaded = Loaded::read(file)?;
     if let Some(url) = url {
         loaded.config.clickhouse.url = url;
@@ -83,7 +83,7 @@ async fn revoke(file: Option<&Path>, args: KeysRevokeArgs, format: Option<Format
     output::result(format, &told, || table(&found))
 }
 
-fn time(ms: i64) -> String {
+pub fn time(ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(ms);
     time.map_or_else(|_| ms.to_string(), |time| time.to_string())
 }

@@ -11,7 +11,7 @@
 
 mod address;
 pub mod entry;
-mod filter;
+pub mod filter;
 mod judge;
 mod list;
 mod notes;

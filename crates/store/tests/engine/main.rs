@@ -5,11 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod dead_letters;
 mod digests;
 mod engine;
 mod episodes;
 mod faulty;
 mod harness;
+mod holds;
 mod inserts;
 mod journey;
 mod migrations;

@@ -90,7 +90,11 @@ impl Filter {
 }
 
 /// A time given as RFC 3339, as a date, or as how long ago it was.
-fn time(flag: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, ConfigError> {
+/// A time in any of the ways that the command line takes one, in milliseconds.
+///
+/// # Errors
+/// Names the flag and what would be right.
+pub fn time(flag: &str, text: Option<&str>, now_ms: i64) -> Result<Option<i64>, ConfigError> {
     let Some(text) = text else { return Ok(None) };
     let at = text.parse::<Timestamp>().ok();
     let at = at.or_else(|| {
