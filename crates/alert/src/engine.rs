@@ -362,7 +362,9 @@ impl<L: Ledger> Shared<L> {
             if !known.held.contains(&change.alert_id) {
                 match quiet.decide(judged, &known.destination, standing, now) {
                     Decided::Told { behind: false } => {}
-                    Decided::Told { behind: true } => lock(&slot.lane).look_for_episode(&change.episode_id, now),
+                    Decided::Told { behind: true } => {
+                        lock(&slot.lane).look_for_episode(&change.episode_id, now)
+                    }
                     Decided::Noted(rows) => {
                         kept_back.extend(rows);
                         tickets.push(*ticket);
@@ -390,7 +392,9 @@ impl<L: Ledger> Shared<L> {
             let (destination, held, unknown) = {
                 let lane = lock(&slot.lane);
                 let destination = lane.destination().to_string();
-                let to_send = taken.iter().filter(|(_, judged)| judged.send_to(&destination).is_some());
+                let to_send = taken
+                    .iter()
+                    .filter(|(_, judged)| judged.send_to(&destination).is_some());
                 let ids = to_send.map(|(_, judged)| judged.change.alert_id.clone());
                 let (held, unknown): (HashSet<String>, HashSet<String>) = ids.partition(|id| lane.knows(id));
                 (destination, held, Vec::from_iter(unknown))

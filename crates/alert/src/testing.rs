@@ -10,8 +10,8 @@ use std::time::Duration;
 use health::AlertChange;
 use serde_json::{Value, json};
 use store::{
-    AwaitingDigest, DeliveryRow, DeliveryState, DigestQuery, DigestedEpisode, EpisodeDelivery, HeldCount, HoldEnd,
-    HoldRow, Opening, Owned, Requests, WaitingDelivery, WaitingQuery,
+    AwaitingDigest, DeliveryRow, DeliveryState, DigestQuery, DigestedEpisode, EpisodeDelivery, HeldCount,
+    HoldEnd, HoldRow, Opening, Owned, Requests, WaitingDelivery, WaitingQuery,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -648,7 +648,10 @@ impl Ledger for Memory {
         self.answers().await;
         let kept = self.0.lock().unwrap();
         let of_episode = kept.rows.values().filter(|row| {
-            row.destination == destination && row.episode_id == episode_id && row.status == DELIVERED && !row.reference.is_empty()
+            row.destination == destination
+                && row.episode_id == episode_id
+                && row.status == DELIVERED
+                && !row.reference.is_empty()
         });
         let first = of_episode.min_by_key(|row| (row.at, row.version));
         Ok(first.map(|row| row.reference.clone()))

@@ -180,7 +180,8 @@ impl Server {
         if let Some(collection) = self.collection.as_ref().filter(|one| !one.config.enabled) {
             let mut kafka = collection.kafka.clone();
             kafka.delivery_timeout_ms = kafka.delivery_timeout_ms.min(collection.config.ack_timeout_ms);
-            let outlet = Outlet::new(kafka, Sink::Broker).map_err(|error| Error::Collector(error.to_string()))?;
+            let outlet =
+                Outlet::new(kafka, Sink::Broker).map_err(|error| Error::Collector(error.to_string()))?;
             actions = Some(Arc::new(outlet));
         }
         if let Some(collection) = self.collection.filter(|one| one.config.enabled) {

@@ -223,11 +223,7 @@ fn first_row(state: &DeliveryState, now: i64) -> DeliveryRow {
 
 impl<L: Ledger> Shared<L> {
     /// Counts the openings among `fresh`, which nobody has been told of, and trips what is over its limit.
-    pub(super) async fn observe(
-        &self,
-        quiet: &mut Quiet,
-        fresh: &[&Judged<'_>],
-    ) -> Result<(), store::Error> {
+    pub(super) async fn observe(&self, quiet: &mut Quiet, fresh: &[&Judged<'_>]) -> Result<(), store::Error> {
         if !quiet.breaker.is_on() {
             return Ok(());
         }

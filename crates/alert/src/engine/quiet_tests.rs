@@ -20,7 +20,14 @@ fn guarded(ledger: &Memory, clock: &Clock, lanes: Vec<(Limits, Fake)>) -> Bench 
         breaker: BreakerConfig::default(),
         ..bounds()
     };
-    let (engine, failure) = Engine::start(ledger.clone(), policy, lanes, bounds, metrics.clone(), clock.clone());
+    let (engine, failure) = Engine::start(
+        ledger.clone(),
+        policy,
+        lanes,
+        bounds,
+        metrics.clone(),
+        clock.clone(),
+    );
     engine.assign(&[0], 2);
     Bench {
         engine,
