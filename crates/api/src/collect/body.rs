@@ -13,6 +13,10 @@ use super::budget::HeldBytes;
 use super::refusal::Refusal;
 use super::unpack::Unpacker;
 
+/// What is passed over of a body that is refused, in bytes and in time.
+const PASSED_OVER: usize = 1024 * 1024;
+const PASSING_OVER: Duration = Duration::from_millis(500);
+
 pub(super) struct BodyReader {
     body: Body,
     pub(super) unpacker: Unpacker,
@@ -52,6 +56,22 @@ impl BodyReader {
     }
 }
 
+/// Passes over what still comes of a refused body, within bounds: a connection that is closed with bytes
+/// unread is reset, and a reset may overtake the answer.
+async fn pass_over(mut body: Body) {
+    let passed = async {
+        let mut left = PASSED_OVER;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(bytes) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    let _in_time = tokio::time::timeout(PASSING_OVER, passed).await;
+}
+
 /// A body that was read to its end, and unpacked.
 pub(super) struct Whole {
     pub(super) bytes: Vec<u8>,
@@ -68,28 +88,35 @@ pub(super) async fn whole(
     let told = headers.get(header::CONTENT_LENGTH);
     let told = told.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|told| told > bound) {
+        pass_over(body).await;
         return Err(Refusal::TooLarge(bound, name));
     }
     let deadline = collector.config.body_timeout();
-    let read = tokio::time::timeout(deadline, read_whole(collector, headers, body, bound, name));
-    read.await.unwrap_or_else(|_| {
-        let detail = format!(
-            "it took over {} ms (collector.body_timeout_ms)",
-            deadline.as_millis()
-        );
-        Err(Refusal::Unread(detail))
-    })
+    let mut reader = BodyReader::new(collector, headers, body)?;
+    let read = tokio::time::timeout(deadline, read_whole(collector, &mut reader, bound, name)).await;
+    match read {
+        Ok(Ok(whole)) => Ok(whole),
+        Ok(Err(refusal)) => {
+            pass_over(reader.body).await;
+            Err(refusal)
+        }
+        Err(_) => {
+            let detail = format!(
+                "it took over {} ms (collector.body_timeout_ms)",
+                deadline.as_millis()
+            );
+            Err(Refusal::Unread(detail))
+        }
+    }
 }
 
 async fn read_whole(
     collector: &Arc<Collector>,
-    headers: &HeaderMap,
-    body: Body,
+    reader: &mut BodyReader,
     bound: usize,
     name: &'static str,
 ) -> Result<Whole, Refusal> {
     let budget = &collector.budget;
-    let mut reader = BodyReader::new(collector, headers, body)?;
     let mut held = budget.try_bytes(0).ok_or(Refusal::Overload)?;
     let mut bytes = Vec::new();
     let mut paid = 0;
