@@ -30,7 +30,3 @@ ENGINE = MergeTree
 ORDER BY requested_at
 TTL toDateTime(requested_at) + INTERVAL 7 DAY
 SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
-
--- An episode's earlier changes are looked up when a further one comes.
-ALTER TABLE deliveries_versions
-    ADD INDEX IF NOT EXISTS by_episode episode_id TYPE bloom_filter(0.01) GRANULARITY 1;

@@ -54,13 +54,11 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/alerts/outcome", get(outcome::outcome))
         .route("/api/v1/alerts/dead", get(dead_letters::list))
-        .route("/api/v1/alerts/dead/replay", post(dead_letters::replay))
         .route("/api/v1/alerts/held", get(holds::list))
-        .route("/api/v1/alerts/held/{name}/release", post(holds::release))
-        .route("/api/v1/alerts/held/{name}/drop", post(holds::drop_held))
         .route("/api/v1/journey", get(journey::journey))
         .route("/api/v1/ttv", get(journey::ttv))
         .merge(action_routes(&shared))
+        .merge(wish_routes(&shared))
         .route_layer(from_fn_with_state(shared.clone(), guard::pace))
         .route_layer(from_fn_with_state(shared.clone(), guard::key));
     let metrics_route = Router::new()
@@ -84,6 +82,15 @@ pub(crate) fn router(shared: Shared, metrics: HttpMetrics, collector: Option<&Ar
         .layer(from_fn_with_state(shared.clone(), guard::host))
         .layer(from_fn_with_state(metrics, observe))
         .with_state(shared)
+}
+
+/// What a person asks of the alert role.
+fn wish_routes(shared: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/api/v1/alerts/dead/replay", post(dead_letters::replay))
+        .route("/api/v1/alerts/held/{name}/release", post(holds::release))
+        .route("/api/v1/alerts/held/{name}/drop", post(holds::drop_held))
+        .route_layer(from_fn_with_state(shared.clone(), actions::own_page))
 }
 
 fn action_routes(shared: &Shared) -> Router<Shared> {
