@@ -272,7 +272,9 @@ fn judge(summary: &Summary, arguments: &KillLoopArgs, failed_records: &u64, prob
     problems.check(summary.replayed > 0, nothing, || {
         "aggregate folded no landed event again".to_owned()
     });
-    problems.check(summary.told.changes > 0, nothing, || "nobody was alerted about".to_owned());
+    problems.check(summary.told.changes > 0, nothing, || {
+        "nobody was alerted about".to_owned()
+    });
     let must_end = arguments.kills >= KILLS_WITH_ENDS;
     problems.check(summary.told.ended > 0 || !must_end, nothing, || {
         "no episode ended".to_owned()

@@ -512,9 +512,12 @@ fn leave_last_episode(page: &mut Vec<DeliveryState>) {
     }
 }
 
+/// What was asked for at the last look, and of whom: when the newest was, and how many there were.
+type Seen = HashMap<(String, String), (i64, u64)>;
+
 /// Looks for what people ask for, until the engine ends.
 pub(super) async fn look_out<L: Ledger>(shared: Arc<Shared<L>>, every: Duration) -> Result<(), Stopped> {
-    let mut known: Option<HashMap<(String, String), (i64, u64)>> = None;
+    let mut known: Option<Seen> = None;
     loop {
         match shared.ledger.requests().await {
             Ok(requests) => heed(&shared, &mut known, requests),
@@ -538,11 +541,7 @@ pub(super) async fn look_out<L: Ledger>(shared: Arc<Shared<L>>, every: Duration)
 
 /// Sees to what is new among the requests. Of those that were there at the first look nobody knows whether
 /// they were seen to: reading once more does no harm.
-fn heed<L: Ledger>(
-    shared: &Shared<L>,
-    known: &mut Option<HashMap<(String, String), (i64, u64)>>,
-    requests: Vec<Requests>,
-) {
+fn heed<L: Ledger>(shared: &Shared<L>, known: &mut Option<Seen>, requests: Vec<Requests>) {
     let is_first = known.is_none();
     let known = known.get_or_insert_default();
     let now = shared.clock.now();
