@@ -25,7 +25,7 @@ print = functools.partial(print, flush=True)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECEIVER = ROOT / "tests" / "clients" / "webhook"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-BUILD_WITHIN = 900
+BUILD_WITHIN = 1500
 DATA_WITHIN = 60
 STOP_WITHIN = 5
 
