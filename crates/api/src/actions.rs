@@ -222,9 +222,14 @@ fn no_such_alert(id: &str) -> Problem {
 }
 
 fn read(deed: Deed, body: &[u8], now: i64) -> Result<Act, String> {
-    let asked: Asked = serde_json::from_slice(body).map_err(|error| {
-        format!("{error}; send an object such as {{\"by\":\"Sato\",\"note\":\"I call them today\"}}")
-    })?;
+    let wrong = |what: String| {
+        format!("{what}; send an object such as {{\"by\":\"Sato\",\"note\":\"I call them today\"}}")
+    };
+    // An array would be read as the members in their order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(wrong("it is an array".to_string()));
+    }
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| wrong(error.to_string()))?;
     let by = asked.by.trim().to_string();
     if by.is_empty() {
         return Err("by is missing: say who acts".to_string());

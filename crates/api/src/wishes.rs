@@ -20,6 +20,10 @@ pub(crate) fn read<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
         )));
     }
     let text: &[u8] = if body.is_empty() { b"{}" } else { body };
+    // An array would be read as the members in their order.
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Problem::wrong_body("it is an array, send an object".to_string()));
+    }
     serde_json::from_slice(text).map_err(|error| Problem::wrong_body(error.to_string()))
 }
 

@@ -138,7 +138,7 @@ async fn the_values_that_a_parameter_allows_are_the_documented_ones() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 10);
+    assert_eq!(checked, 11);
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ fn footer(message: &Message) -> String {
     parts.push(message.timestamp.clone());
     parts.push(message.alert_id.clone());
     parts.retain(|part| !part.is_empty());
-    escape(&words::one_line(&parts.join("  ·  ")), TEXT)
+    escape(&words::one_line(&parts.join(" · ")), TEXT)
 }
 
 /// A section of text that is escaped already and, by its parts, short enough.

@@ -66,7 +66,7 @@ fn a_message_says_who_why_the_numbers_and_where_to_look() {
                     "type": "button", "text": {"type": "plain_text", "text": "アカウントを開く"},
                     "url": "https://mimamori.example/#account=ginga%2046%2Fx"}]},
                 {"type": "context", "elements": [text(
-                    "ルール: falling_usage  ·  重要度: 警告  ·  2026-11-22T01:02:03.004Z  ·  al_opened")]},
+                    "ルール: falling_usage · 重要度: 警告 · 2026-11-22T01:02:03.004Z · al_opened")]},
             ],
         })
     );
