@@ -33,10 +33,6 @@ const RAW: &str = "usage.events";
 const EVENTS: &str = "mimamori.events";
 /// Accounts that live in the present.
 const WATCHED: u32 = 40;
-/// How soon the workers must land events again.
-const PROGRESS_WITHIN: f64 = 10.0;
-/// How soon an event that was sent after a short outage must be scored.
-const SCORED_WITHIN: f64 = 10.0;
 /// After a longer one the backlog comes first, and how soon that is read depends on the machine.
 const SHORT: Duration = Duration::from_secs(15);
 /// `kafka.session_timeout_ms` by default, in seconds.
@@ -123,6 +119,9 @@ pub struct OutagesArgs {
     /// How long ClickHouse refuses and hangs; other outages last a third of it.
     #[arg(long, default_value_t = 3.0)]
     pub minutes_down: f64,
+    /// How soon after a short outage events must land and a fresh one be scored, in seconds.
+    #[arg(long, default_value_t = 10.0)]
+    pub recovered_within: f64,
     /// Records a second.
     #[arg(long, default_value_t = 1_500)]
     pub rate: u32,
@@ -227,7 +226,7 @@ async fn run_in(folder: &Path, arguments: &OutagesArgs) -> anyhow::Result<Summar
         end(outage, &mut cluster, &proxy).await?;
         let found = measure::after(seen, &mut cluster, &producing, arguments.rate).await?;
         info!("{}", found.line());
-        judge(&found, &arguments.kafka, &mut problems);
+        judge(&found, arguments, &mut problems);
         measured.push(found);
     }
 
@@ -304,24 +303,26 @@ async fn end(outage: Outage, cluster: &mut Cluster, proxy: &Proxy) -> anyhow::Re
     }
 }
 
-fn judge(found: &Measured, kafka: &Kafka, problems: &mut Problems) {
+fn judge(found: &Measured, arguments: &OutagesArgs, problems: &mut Problems) {
     let name = &found.name;
     let slow = "recoveries that take too long";
     // After its return Apache Kafka waits for the members it remembers, who have given up and come anew,
     // until their session is over.
-    let waits_for_members = found.outage.is_of_kafka() && !matches!(kafka, Kafka::Embedded);
+    let waits_for_members = found.outage.is_of_kafka() && !matches!(arguments.kafka, Kafka::Embedded);
     let more = if waits_for_members { SESSION } else { 0.0 };
     problems.check(
         found
             .progress_after
-            .is_some_and(|after| after <= more + PROGRESS_WITHIN),
+            .is_some_and(|after| after <= more + arguments.recovered_within),
         slow,
         || format!("{name}: events land again after {:?} s", found.progress_after),
     );
     // A killed broker of Apache Kafka takes longer to be back than it was down.
     if found.seconds_down <= SHORT.as_secs_f64() && !waits_for_members {
         problems.check(
-            found.scored_after.is_some_and(|after| after <= SCORED_WITHIN),
+            found
+                .scored_after
+                .is_some_and(|after| after <= arguments.recovered_within),
             slow,
             || format!("{name}: a fresh event is scored after {:?} s", found.scored_after),
         );
