@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RECEIVER = ROOT / "tests" / "clients" / "webhook"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BUILD_WITHIN = 1500
-DATA_WITHIN = 60
+DATA_WITHIN = 180
 STOP_WITHIN = 5
 
 
