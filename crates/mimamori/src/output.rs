@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -26,6 +27,12 @@ pub fn error(error: &anyhow::Error) {
     let mut stderr = std::io::stderr().lock();
     // Nothing is left to tell it to when this fails.
     let _ = writeln!(stderr, "{label} {told}");
+}
+
+/// An instant in RFC 3339, UTC, always with its milliseconds, so that instants sort as texts do; one beyond
+/// all calendars as the number of its milliseconds since the epoch.
+pub fn time(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| format!("{at:.3}"))
 }
 
 /// Whether results go out as JSON.
@@ -150,6 +157,14 @@ fn now() -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn instants_sort_as_their_texts_do() {
+        let texts = [1_795_309_324_610, 1_795_309_324_611, 1_795_309_325_000].map(time);
+        assert_eq!(texts[0], "2026-11-22T01:02:04.610Z");
+        assert!(texts.is_sorted(), "{texts:?}");
+        assert_eq!(time(i64::MAX), i64::MAX.to_string());
+    }
 
     #[test]
     fn json_is_the_same_without_anything_that_a_terminal_obeys() {

@@ -234,7 +234,7 @@ fn simulated(config: &simulate::Config, model: &Model, horizon_days: f64) -> any
 
 /// The table for people.
 fn lines(table: &Table) -> String {
-    let until = Timestamp::from_millisecond(table.until).map_or_else(|_| "?".into(), |at| at.to_string());
+    let until = output::time(table.until);
     let mut text = format!(
         "{} accounts up to {until}: {} left, {} grew. An alarm is right when that comes within {} days.\n",
         table.accounts, table.churned, table.grown, table.horizon_days

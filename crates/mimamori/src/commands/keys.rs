@@ -83,11 +83,6 @@ async fn revoke(file: Option<&Path>, args: KeysRevokeArgs, format: Option<Format
     output::result(format, &told, || table(&found))
 }
 
-pub fn time(ms: i64) -> String {
-    let time = jiff::Timestamp::from_millisecond(ms);
-    time.map_or_else(|_| ms.to_string(), |time| time.to_string())
-}
-
 /// All but the hash, which nobody needs to see.
 fn shown(key: &WriteKeyRow) -> Value {
     json!({
@@ -96,8 +91,8 @@ fn shown(key: &WriteKeyRow) -> Value {
         "kind": key.kind,
         "rate_limit": key.rate_limit,
         "daily_quota": key.daily_quota,
-        "created_at": time(key.created_at),
-        "revoked_at": key.revoked_at.map(time),
+        "created_at": output::time(key.created_at),
+        "revoked_at": key.revoked_at.map(output::time),
     })
 }
 
@@ -124,8 +119,8 @@ fn table(keys: &[WriteKeyRow]) -> String {
             key.kind,
             bound(u64::from(key.rate_limit)),
             bound(key.daily_quota),
-            time(key.created_at),
-            key.revoked_at.map_or_else(|| "-".to_owned(), time)
+            output::time(key.created_at),
+            key.revoked_at.map_or_else(|| "-".to_owned(), output::time)
         )
     }));
     lines.join("\n")

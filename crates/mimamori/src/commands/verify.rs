@@ -166,13 +166,11 @@ fn receipt_lines(checked: &Checked) -> String {
 }
 
 fn known_lines(known: &Known) -> String {
-    let shown =
-        |ms: i64| Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string());
     let mut lines = vec![format!(
         "{} at {}, as known at {}",
         known.account_id,
-        shown(known.at),
-        shown(known.known_at)
+        output::time(known.at),
+        output::time(known.known_at)
     )];
     lines.extend(row_lines("scores", &known.scores));
     lines.extend(driver_lines(&known.contributions));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::{DeadLetter, DeadLetterQuery, DeliveryRow, Replay, ReplayedDelivery};
 
 use crate::cli::{DeadCommand, DeadFilterArgs, DeadListArgs, DeadReplayArgs, DeadShowArgs, Format};
-use crate::commands::keys::{store, time};
+use crate::commands::keys::store;
 use crate::commands::rejected::filter;
 use crate::commands::rejected::text::{excerpt, visible, visible_lines};
 use crate::commands::wall_ms;
@@ -54,7 +54,7 @@ fn letter(letter: &DeadLetter) -> Value {
     let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     json!({
         "alert_id": letter.alert_id, "destination": letter.destination, "attempts": letter.attempt,
-        "http_status": letter.http_status, "at": time(letter.at), "error": letter.error,
+        "http_status": letter.http_status, "at": output::time(letter.at), "error": letter.error,
         "episode_id": letter.episode_id, "account_id": known(&letter.account_id), "rule": known(&letter.rule),
         "change": known(&letter.change), "replayable": letter.replayable,
     })
@@ -71,7 +71,7 @@ fn table(letters: &[DeadLetter], total: u64) -> String {
     lines.extend(letters.iter().map(|letter| {
         format!(
             "{:<24}  {:<16}  {:<36}  {:<20}  {:<20}  {:>8}  {}",
-            time(letter.at),
+            output::time(letter.at),
             letter.destination,
             visible(&letter.alert_id),
             visible(&letter.account_id),
@@ -112,7 +112,7 @@ async fn show(file: Option<&Path>, args: DeadShowArgs, format: Option<Format>) -
         lines.extend(rows.iter().map(|row| {
             format!(
                 "{:<24}  {:<16}  {:>7}  {:<10}  {:>6}  {}",
-                time(row.at),
+                output::time(row.at),
                 row.destination,
                 row.attempt,
                 row.status,
@@ -135,8 +135,8 @@ async fn show(file: Option<&Path>, args: DeadShowArgs, format: Option<Format>) -
 fn attempt(row: &DeliveryRow) -> Value {
     json!({
         "destination": row.destination, "attempt": row.attempt, "status": row.status,
-        "http_status": row.http_status, "at": time(row.at), "duration_ms": row.duration_ms, "error": row.error,
-        "next_attempt_at": row.next_attempt_at.map(time),
+        "http_status": row.http_status, "at": output::time(row.at), "duration_ms": row.duration_ms, "error": row.error,
+        "next_attempt_at": row.next_attempt_at.map(output::time),
     })
 }
 

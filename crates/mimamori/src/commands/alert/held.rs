@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use store::{HeldCount, HoldEnd, HoldRow, tripped_names};
 
 use crate::cli::{Format, HeldCommand, HeldEndArgs, HeldListArgs};
-use crate::commands::keys::{store, time};
+use crate::commands::keys::store;
 use crate::commands::rejected::text::visible;
 use crate::commands::wall_ms;
 use crate::output;
@@ -81,8 +81,8 @@ async fn end(
 
 fn shown(hold: &HoldRow, counts: &[HeldCount]) -> Value {
     json!({
-        "hold_id": hold.hold_id, "name": hold.name, "status": hold.status, "since": time(hold.since),
-        "at": time(hold.at), "accounts": hold.accounts, "accounts_total": hold.accounts_total,
+        "hold_id": hold.hold_id, "name": hold.name, "status": hold.status, "since": output::time(hold.since),
+        "at": output::time(hold.at), "accounts": hold.accounts, "accounts_total": hold.accounts_total,
         "destinations": hold.destinations, "alerts": waiting(hold, counts),
         "summary": serde_json::from_str::<Value>(&hold.summary).ok(),
     })
@@ -101,7 +101,7 @@ fn table(holds: &[HoldRow], counts: &[HeldCount]) -> String {
             "{:<32}  {:<9}  {:<24}  {:>13}  {:>7}  {}",
             visible(&hold.name),
             hold.status,
-            time(hold.since),
+            output::time(hold.since),
             format!("{} of {}", hold.accounts, hold.accounts_total),
             waiting(hold, counts),
             hold.destinations.join(", ")

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::Format;
 use crate::commands::rejected::text::visible;
-use crate::commands::{rejected::entry, wall_ms};
+use crate::commands::wall_ms;
 use crate::config::Config;
 use crate::ndjson::{Line, Lines};
 use crate::output;
@@ -89,7 +89,7 @@ fn read(door: &Door, health: &HealthConfig, line: &Line, received_at: i64, sourc
             counts_as: counts_as(&event, health),
             violations: taken.violations.iter().map(Violation::as_str).collect(),
             event_type: event.event_type.as_str(),
-            occurred_at: entry::time(event.occurred_at),
+            occurred_at: output::time(event.occurred_at),
             account_id: event.account_id,
             user_id: event.user_id,
             name: event.name,

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use event::{Event, wire};
-use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use stream::{Record, topics};
 
 use super::Address;
+use crate::output;
 
 /// Prefix of the headers that the rejected record itself had.
 const ORIGINAL: &str = "original.";
@@ -186,8 +186,8 @@ pub fn native(event: &Event) -> Box<RawValue> {
     if !event.name.is_empty() {
         put("name", &quoted(&event.name));
     }
-    put("occurred_at", &quoted(&time(event.occurred_at)));
-    put("received_at", &quoted(&time(event.received_at)));
+    put("occurred_at", &quoted(&output::time(event.occurred_at)));
+    put("received_at", &quoted(&output::time(event.received_at)));
     put("source", &quoted(&event.source));
     if !event.properties.is_empty() {
         let is_json = serde_json::from_str::<&RawValue>(&event.properties).is_ok();
@@ -200,11 +200,6 @@ pub fn native(event: &Event) -> Box<RawValue> {
     }
     text.push('}');
     RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
-}
-
-/// A time in milliseconds since the epoch, in RFC 3339; one beyond all calendars as its number.
-pub fn time(ms: i64) -> String {
-    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |at| at.to_string())
 }
 
 fn text(headers: &[(String, Vec<u8>)], name: &str) -> Option<String> {

@@ -7,8 +7,9 @@
 use event::{Door, Event, Rejection, wire};
 use stream::topics;
 
-use super::entry::{Origin, Rejected, time};
+use super::entry::{Origin, Rejected};
 use crate::config::{Config, ConfigError};
+use crate::output;
 
 const MS_PER_DAY: i64 = 86_400_000;
 
@@ -161,7 +162,7 @@ impl Judge {
             let detail = format!(
                 "when it happened rests on when it was received, {}, and ingest does not believe so old a time: raise \
                  ingest.trust_timestamp_days ({}), or mend it so that it says its time",
-                time(at),
+                output::time(at),
                 self.trust_timestamp_days
             );
             return Err(Refusal::new("received_too_long_ago", detail));

@@ -118,7 +118,7 @@ impl Line {
     fn json(&self) -> Value {
         let mut fields = Map::new();
         fields.insert("address".into(), self.address.to_string().into());
-        fields.insert("at".into(), json!(self.at_ms.map(entry::time)));
+        fields.insert("at".into(), json!(self.at_ms.map(output::time)));
         fields.insert("reason".into(), self.reason.as_str().into());
         fields.insert("detail".into(), self.detail.as_str().into());
         entry::origin_fields(&self.origin, &mut fields);
@@ -146,7 +146,7 @@ fn table(lines: &[Line], by_reason: &BTreeMap<String, Count>, total: Count) -> S
         text.push(format!(
             "{:<9} {}  {:<20} from {}, {bytes}{replayed}",
             line.address,
-            line.at_ms.map_or_else(|| "no time".to_string(), entry::time),
+            line.at_ms.map_or_else(|| "no time".to_string(), output::time),
             shown(&line.reason),
             visible(&line.origin.to_string()),
         ));

@@ -7,11 +7,11 @@ use event::Event;
 use serde_json::{Map, Value, json};
 
 use super::Address;
-use super::entry;
 use super::judge::{Refusal, Replay};
 use super::replay;
 use super::sending::Settled;
 use super::text::visible;
+use crate::output;
 
 /// Records that are told one by one; beyond it they are only counted.
 const TOLD: usize = 1_000;
@@ -61,7 +61,7 @@ impl Summary {
             } else {
                 format!("{kind} {}", event.name)
             },
-            occurred_at: entry::time(event.occurred_at),
+            occurred_at: output::time(event.occurred_at),
         }
     }
 }

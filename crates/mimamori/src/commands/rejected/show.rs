@@ -122,7 +122,7 @@ struct Shown {
 fn json(rejected: &Rejected, notes: &[Note], shape: &Shape) -> anyhow::Result<Shown> {
     let mut known = Map::new();
     known.insert("address".into(), rejected.address.to_string().into());
-    known.insert("at".into(), json!(rejected.at_ms.map(entry::time)));
+    known.insert("at".into(), json!(rejected.at_ms.map(output::time)));
     known.insert("reason".into(), rejected.reason.as_str().into());
     known.insert("detail".into(), rejected.detail.as_str().into());
     entry::origin_fields(&rejected.origin, &mut known);
@@ -141,7 +141,7 @@ fn json(rejected: &Rejected, notes: &[Note], shape: &Shape) -> anyhow::Result<Sh
     known.insert("headers".into(), headers.collect());
     let replays = notes.iter().map(|note| {
         json!({
-            "at": note.at_ms.map(entry::time), "topic": note.topic,
+            "at": note.at_ms.map(output::time), "topic": note.topic,
             "partition": note.to.map(|to| to.partition), "offset": note.to.map(|to| to.offset),
         })
     });
@@ -168,7 +168,7 @@ fn lines(rejected: &Rejected, notes: &[Note], shape: &Shape) -> String {
         format!("record    {}", rejected.address),
         format!(
             "when      {}",
-            rejected.at_ms.map_or_else(|| "unknown".to_string(), entry::time)
+            rejected.at_ms.map_or_else(|| "unknown".to_string(), output::time)
         ),
         format!("reason    {}", visible(&rejected.reason)),
         format!("detail    {}", visible(&rejected.detail)),
@@ -197,7 +197,7 @@ fn lines(rejected: &Rejected, notes: &[Note], shape: &Shape) -> String {
         let to = note.to.map_or_else(String::new, |to| format!(" {to}"));
         let at = note
             .at_ms
-            .map_or_else(|| "at an unknown time".to_string(), entry::time);
+            .map_or_else(|| "at an unknown time".to_string(), output::time);
         lines.push(format!("replayed  {at} to {}{to}", visible(&note.topic)));
     }
     lines.extend([String::new(), "headers".to_string()]);
