@@ -199,16 +199,7 @@ impl Collector {
 
     /// The processor time of all its threads so far, the system's on its behalf among it.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        let path = format!("/proc/{}/stat", self.0.child.id());
-        let stat = std::fs::read_to_string(&path).context(path)?;
-        // The name, in brackets, may hold anything; utime and stime are the 12th and 13th after it.
-        let (_, rest) = stat.rsplit_once(") ").context("stat has a name in brackets")?;
-        let fields: Vec<&str> = rest.split(' ').collect();
-        let ticks = |index: usize| -> anyhow::Result<u64> {
-            Ok(fields.get(index).context("stat is too short")?.parse()?)
-        };
-        let seconds = (ticks(11)? + ticks(12)?) as f64 / rustix::param::clock_ticks_per_second() as f64;
-        Ok(Duration::from_secs_f64(seconds))
+        faults::process::cpu(self.0.child.id())
     }
 
     /// The most memory that it had resident.

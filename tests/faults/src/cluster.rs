@@ -374,17 +374,27 @@ where
     }
 }
 
-/// Has cargo build the `mimamori` command in the profile of the command that runs. Tests need not: cargo
-/// has built it for them.
-pub async fn build_mimamori() -> anyhow::Result<()> {
+/// Has cargo build these packages' commands in the profile of the command that runs. Tests need not: cargo
+/// has built them already.
+///
+/// # Errors
+/// Cargo cannot.
+pub async fn build(packages: &[&str]) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--package", "mimamori"]);
+    build.args(["build", "--quiet"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }
     let status = build.current_dir(tests::root()).status().await?;
-    ensure!(status.success(), "cargo could not build the mimamori command");
+    ensure!(
+        status.success(),
+        "cargo could not build {}",
+        packages.join(" and ")
+    );
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 pub mod apache;
 pub mod cluster;
+pub mod fill;
 pub mod kill_loop;
 pub mod oracle;
 pub mod outages;

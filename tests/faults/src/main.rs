@@ -71,17 +71,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(arguments) => serve::serve(arguments).await,
         Command::KillLoop(arguments) => {
-            cluster::build_mimamori().await?;
+            cluster::build(&["mimamori"]).await?;
             let summary = unless_interrupted(kill_loop::run(&arguments)).await?;
             print(&summary, || summary.lines())
         }
         Command::Outages(arguments) => {
-            cluster::build_mimamori().await?;
+            cluster::build(&["mimamori"]).await?;
             let summary = unless_interrupted(outages::run(&arguments)).await?;
             print(&summary, || summary.lines())
         }
         Command::Recovery(arguments) => {
-            cluster::build_mimamori().await?;
+            cluster::build(&["mimamori"]).await?;
             let summary = unless_interrupted(recovery::run(&arguments)).await?;
             print(&summary, || summary.lines())
         }

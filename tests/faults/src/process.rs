@@ -143,6 +143,12 @@ impl Process {
         })
     }
 
+    /// Processor time that it has used so far, the system's on its behalf among it.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let id = self.id().with_context(|| format!("{} does not run", self.name))?;
+        cpu(id)
+    }
+
     /// The last lines of its log.
     pub fn end_of_log(&self, lines: usize) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
@@ -150,6 +156,23 @@ impl Process {
         let all: Vec<&str> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+}
+
+/// Processor time that all threads of a process have used so far, the system's on their behalf among it.
+///
+/// # Errors
+/// There is no such process.
+pub fn cpu(id: u32) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{id}/stat");
+    let stat = std::fs::read_to_string(&path).context(path)?;
+    // The name, in brackets, may hold anything; utime and stime are the 12th and 13th after it.
+    let (_, rest) = stat.rsplit_once(") ").context("stat has a name in brackets")?;
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let ticks = |index: usize| -> anyhow::Result<u64> {
+        Ok(fields.get(index).context("stat is too short")?.parse()?)
+    };
+    let seconds = (ticks(11)? + ticks(12)?) as f64 / rustix::param::clock_ticks_per_second() as f64;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Memory of a process in KiB.

@@ -5,19 +5,14 @@
 //! order leaves the group by itself: it is measured too, and tells what is left without the session.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use rdkafka::config::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use anyhow::ensure;
 use serde::Serialize;
 use tests::wait_for;
 
 use crate::cluster::{Cluster, Kafka, Role};
+use crate::fill::{Filling, fill};
 use crate::process::Process;
 use crate::sent::{Act, Sent, account_id, id};
 use crate::topic::Topics;
@@ -327,48 +322,12 @@ where
     }
 }
 
-/// Counts acknowledgements.
-#[derive(Clone, Default)]
-struct Acknowledged(Arc<AtomicU64>);
-
-impl rdkafka::ClientContext for Acknowledged {}
-
-impl ProducerContext for Acknowledged {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        self.0.fetch_add(u64::from(result.is_ok()), Ordering::Relaxed);
-    }
-}
-
-/// Sends events, numbered from `first`, as fast as the broker takes them, and waits until it has them all.
+/// Sends events, numbered from `first`, and waits until the broker has them all.
 async fn send(brokers: &str, events: Vec<Sent>, first: usize) -> anyhow::Result<()> {
-    let acknowledged = Acknowledged::default();
-    let client: ThreadedProducer<Acknowledged> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("compression.type", "lz4")
-        .create_with_context(acknowledged.clone())?;
-    let count = events.len() as u64;
-    tokio::task::spawn_blocking(move || {
-        for (place, sent) in events.iter().enumerate() {
-            let payload = sent.content(first + place).json();
-            let mut record: BaseRecord<'_, (), String> = BaseRecord::to(RAW).payload(&payload);
-            while let Err((error, refused)) = client.send(record) {
-                if !matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) {
-                    return Err(error).context("cannot send");
-                }
-                std::thread::sleep(Duration::from_millis(5));
-                record = refused;
-            }
-        }
-        client
-            .flush(Duration::from_secs(120))
-            .context("the broker did not acknowledge everything")
-    })
-    .await??;
-    let taken = acknowledged.0.load(Ordering::Relaxed);
-    ensure!(taken == count, "the broker took {taken} of {count} records");
+    let records = events.into_iter().enumerate().map(move |(place, sent)| Filling {
+        key: None,
+        payload: sent.content(first + place).json().into_bytes(),
+    });
+    fill(brokers, RAW, records).await?;
     Ok(())
 }
