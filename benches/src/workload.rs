@@ -130,7 +130,7 @@ impl Workload {
         let place = span as f64 * number as f64 / self.records as f64;
         let mut occurred_at = self.end - span + place as i64;
         if rng.u64(..LATE_ONE_IN) == 0 {
-            occurred_at -= rng.i64(..LATE_BY);
+            occurred_at -= rng.i64(0..LATE_BY);
         }
         let is_login = rng.u64(..LOGIN_ONE_IN) == 0;
         Event {

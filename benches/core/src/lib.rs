@@ -38,7 +38,7 @@ pub fn model() -> Model {
 /// Event `number` of the life of an account; the last one is [`life_length`] less one.
 pub fn event(account: u32, number: i64) -> Event {
     let mut rng = fastrand::Rng::with_seed(u64::from(account) << 32 | number as u64);
-    let place = number * MS_PER_DAY / EVENTS_A_DAY + rng.i64(..MS_PER_DAY / EVENTS_A_DAY);
+    let place = number * MS_PER_DAY / EVENTS_A_DAY + rng.i64(0..MS_PER_DAY / EVENTS_A_DAY);
     let is_login = rng.u8(..5) == 0;
     let occurred_at = NOW - DAYS * MS_PER_DAY + place;
     Event {
