@@ -101,7 +101,7 @@ def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--library", required=True, help="libchdb.so")
     parser.add_argument("--parse", choices=sorted(SOURCES), default="raw-blob")
-    parser.add_argument("--days", choices=["views", "query"], default="views")
+    parser.add_argument("--days", choices=["view", "query"], default="view")
     parser.add_argument("--flush-ms", type=int, default=1_000, help="a block is landed at least so often")
     options = parser.parse_args()
     clickhouse = ClickHouse(options.library, options.folder)

@@ -52,7 +52,7 @@ def land(consumer, clickhouse, records):
 def main():
     parser = peer.arguments(__doc__)
     parser.add_argument("--clickhouse", required=True, help="URL of a ClickHouse with nothing in it")
-    parser.add_argument("--days", choices=["views", "query"], default="views")
+    parser.add_argument("--days", choices=["view", "query"], default="view")
     options = parser.parse_args()
     clickhouse = ClickHouse(options.clickhouse)
     for statement in clickhouse_days.tables(options.days):

@@ -40,6 +40,9 @@ import org.apache.kafka.streams.state.Stores;
 public final class UsageDays {
     private static final String IDS = "ids";
     private static final String DAYS = "days";
+    /** The embedded broker compacts no topic; what is written is the same. */
+    private static final Map<String, String> CHANGELOG = Map.of("cleanup.policy", "delete");
+
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final BufferedReader RUNNER = new BufferedReader(new InputStreamReader(System.in));
 
@@ -137,10 +140,12 @@ public final class UsageDays {
         AtomicLong seen = new AtomicLong();
         StreamsBuilder builder = new StreamsBuilder();
         builder.addStateStore(Stores.keyValueStoreBuilder(
-                Stores.inMemoryKeyValueStore(IDS), Serdes.String(), Serdes.ByteArray()));
+                Stores.inMemoryKeyValueStore(IDS), Serdes.String(), Serdes.ByteArray())
+                .withLoggingEnabled(CHANGELOG));
         builder.addStateStore(Stores.keyValueStoreBuilder(
                         Stores.inMemoryKeyValueStore(DAYS), Serdes.String(), json(Day.class))
-                .withCachingEnabled());
+                .withCachingEnabled()
+                .withLoggingEnabled(CHANGELOG));
         builder.stream(flags.get("--topic"), Consumed.with(Serdes.String(), json(Event.class)))
                 .process(() -> new Fold(seen), IDS, DAYS);
 
