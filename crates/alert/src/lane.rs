@@ -15,7 +15,8 @@
 //!   sent sooner: then both are. Of an episode that is over by then nothing is sent.
 //! - A ticket is handed back only with, or after, a row that says what became of its alert.
 //! - While the destination shows no sign of life, its circuit is open and nothing is sent but a probe.
-//! - What failed for good has a row with its body, so that it can be replayed.
+//! - What failed for good has a row with its body, so that it can be replayed. Once the destination is
+//!   disabled all fails for good: what is held, what comes, and what waits in ClickHouse alone.
 
 mod circuit;
 mod deferred;
@@ -430,6 +431,10 @@ impl Lane {
                 let error = "answered 410: gone".to_string();
                 self.dead_row(&alert_id, attempt, error, at, &body)
             }
+            Verdict::Retry { error, .. } if self.disabled => {
+                let error = format!("{error}; given up: the destination answered 410 to another one");
+                self.dead_row(&alert_id, attempt, error, at, &body)
+            }
             Verdict::Retry {
                 error,
                 not_before,
@@ -556,7 +561,7 @@ impl Lane {
             _ => None,
         };
         let reload = match &self.parked {
-            Some(parked) if self.reloading.is_none() && !self.disabled && !self.owned.is_empty() => {
+            Some(parked) if self.reloading.is_none() && !self.owned.is_empty() => {
                 Some(parked.due.max(parked.not_before))
             }
             _ => None,

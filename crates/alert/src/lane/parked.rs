@@ -13,7 +13,7 @@ impl Lane {
     /// What to read of the pending rows, if it is time to. Ends with [`finish_reload`](Self::finish_reload).
     pub fn begin_reload(&mut self, now: i64) -> Option<Reload> {
         let parked = self.parked.as_mut()?;
-        if self.disabled || self.reloading.is_some() || self.owned.is_empty() {
+        if self.reloading.is_some() || self.owned.is_empty() {
             return None;
         }
         if now < parked.due.max(parked.not_before) {
@@ -94,6 +94,10 @@ impl Lane {
             && !outdated
         {
             parked.due = left_due.unwrap_or(now);
+        }
+        if self.disabled {
+            // What waited elsewhere has come meanwhile, too.
+            self.disable(now);
         }
     }
 
