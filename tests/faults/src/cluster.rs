@@ -324,11 +324,12 @@ impl Cluster {
         }
     }
 
-    /// The `mimamori` command with the roles' configuration and the cluster's ClickHouse.
+    /// The `mimamori` command (such as `alert dead list`) with the roles' configuration and the cluster's
+    /// ClickHouse.
     pub fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(self.folder.join("bin/mimamori"));
         command
-            .arg(subcommand)
+            .args(subcommand.split(' '))
             .arg("--config")
             .arg(self.folder.join("mimamori.toml"))
             .env("MIMAMORI__KAFKA__BROKERS", &self.kafka_address)

@@ -4,7 +4,7 @@
 //! The seed draws what is sent and who is harmed when. The machine's own timing it cannot draw, so a
 //! failure may take a few runs of its seed to come back.
 
-mod chaos;
+pub(crate) mod chaos;
 pub(crate) mod settle;
 
 use std::collections::BTreeMap;
@@ -25,11 +25,11 @@ use crate::topic::Topics;
 use chaos::Chaos;
 
 /// The rule whose episodes follow the tickets.
-const RULE: &str = "open_ticket";
-const RAW: &str = "usage.events";
-const EVENTS: &str = "mimamori.events";
-const ALERTS: &str = "mimamori.alerts";
-const REJECTED: &str = "mimamori.rejected";
+pub(crate) const RULE: &str = "open_ticket";
+pub(crate) const RAW: &str = "usage.events";
+pub(crate) const EVENTS: &str = "mimamori.events";
+pub(crate) const ALERTS: &str = "mimamori.alerts";
+pub(crate) const REJECTED: &str = "mimamori.rejected";
 
 /// What the loop does.
 #[derive(Clone, Debug, clap::Args)]
@@ -295,9 +295,30 @@ fn expected(arguments: &KillLoopArgs) -> Duration {
     Duration::from_millis(arguments.every_ms * u64::from(arguments.kills))
 }
 
-/// Short intervals, so that kills fall into checkpoints, landings, evaluations and deliveries.
 fn config(receiver: &Receiver, session_ms: u64) -> String {
-    let url = receiver.url();
+    let (roles, url) = (roles_config(session_ms), receiver.url());
+    format!(
+        r#"{roles}
+[alert]
+retry_seconds = [0, 0.2, 0.5, 1, 1, 2, 2, 2, 2, 2, 2, 2]
+
+# Every account opens at once, and each is to be told.
+[alert.breaker]
+share = 0.0
+
+[[alert.destinations]]
+name = "receiver"
+url = "{url}"
+secret = "{SECRET}"
+allow_private_addresses = true
+timeout_seconds = 3
+"#
+    )
+}
+
+/// Everything but `[alert]`. Short intervals, so that kills fall into checkpoints, landings, evaluations
+/// and deliveries; and the rule that follows the tickets.
+pub(crate) fn roles_config(session_ms: u64) -> String {
     let heartbeat_ms = session_ms / 12;
     let revoke_ms = session_ms / 2;
     let insert_seconds = session_ms * 2 / 3_000;
@@ -332,20 +353,6 @@ evaluate_after_ms = 300
 write_after_ms = 1000
 quiet_after_seconds = 2
 remember_ids = 20000
-
-[alert]
-retry_seconds = [0, 0.2, 0.5, 1, 1, 2, 2, 2, 2, 2, 2, 2]
-
-# Every account opens at once, and each is to be told.
-[alert.breaker]
-share = 0.0
-
-[[alert.destinations]]
-name = "receiver"
-url = "{url}"
-secret = "{SECRET}"
-allow_private_addresses = true
-timeout_seconds = 3
 "#
     )
 }

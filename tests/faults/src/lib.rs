@@ -3,6 +3,7 @@
 //!
 //! `cargo run -p faults -- --help` lists what can be done to them.
 
+pub mod alert_kills;
 pub mod apache;
 pub mod cluster;
 pub mod fill;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use faults::alert_kills::{self, AlertKillsArgs};
 use faults::cluster;
 use faults::kill_loop::{self, KillLoopArgs};
 use faults::outages::{self, OutagesArgs};
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Kill roles at random while events come in, then count.
     KillLoop(KillLoopArgs),
+    /// Kill alert workers at random while their destinations misbehave, then count.
+    AlertKills(AlertKillsArgs),
     /// Let ClickHouse and Kafka fail in one way after the other while events come in, then count.
     Outages(OutagesArgs),
     /// Measure how long a killed worker takes until it works again.
@@ -73,6 +76,11 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::KillLoop(arguments) => {
             cluster::build(&["mimamori"]).await?;
             let summary = unless_interrupted(kill_loop::run(&arguments)).await?;
+            print(&summary, || summary.lines())
+        }
+        Command::AlertKills(arguments) => {
+            cluster::build(&["mimamori"]).await?;
+            let summary = unless_interrupted(alert_kills::run(&arguments)).await?;
             print(&summary, || summary.lines())
         }
         Command::Outages(arguments) => {

@@ -3,6 +3,7 @@
 //! What it finds wrong is listed with the ids at fault; it never stops at the first.
 
 pub mod alerts;
+pub mod deliveries;
 pub mod events;
 pub mod logs;
 

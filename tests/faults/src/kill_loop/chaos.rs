@@ -22,6 +22,9 @@ pub struct Chaos {
     rng: fastrand::Rng,
     every_ms: u64,
     session: Duration,
+    /// Whom to harm; all when nobody is named.
+    only: Vec<String>,
+    stops_too: bool,
     /// Processes that are stopped, and when they are woken.
     stopped: BTreeMap<String, Instant>,
     /// `kill -9`, by process.
@@ -39,10 +42,21 @@ impl Chaos {
             rng: fastrand::Rng::with_seed(seed ^ 0x6b69_6c6c),
             every_ms,
             session: Duration::from_millis(session_ms),
+            only: Vec::new(),
+            stops_too: true,
             stopped: BTreeMap::new(),
             kills: BTreeMap::new(),
             stops: BTreeMap::new(),
             ended_by_themselves: Vec::new(),
+        }
+    }
+
+    /// Kills these and nobody else, and stops none.
+    pub fn killing_only(self, names: &[String]) -> Chaos {
+        Chaos {
+            only: names.to_vec(),
+            stops_too: false,
+            ..self
         }
     }
 
@@ -60,9 +74,10 @@ impl Chaos {
             let at = Instant::now() + Duration::from_millis(gap);
             self.wait(cluster, at).await?;
             ensure!(!producing.has_failed(), "the producer ended by itself");
-            let names = cluster.names();
+            let mut names = cluster.names();
+            names.retain(|name| self.only.is_empty() || self.only.contains(name));
             let name = &names[self.rng.usize(..names.len())];
-            if killed >= stop_at && !self.stopped.contains_key(name) {
+            if self.stops_too && killed >= stop_at && !self.stopped.contains_key(name) {
                 stop_at += STOP_AFTER;
                 let beyond = Duration::from_millis(self.rng.u64(500..=LONGEST_BEYOND_SESSION_MS));
                 info!(name, seconds = (self.session + beyond).as_secs_f64(), "stopping");

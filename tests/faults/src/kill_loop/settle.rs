@@ -12,6 +12,7 @@ use tests::wait_for;
 
 use super::{ALERTS, EVENTS, RAW, RULE};
 use crate::cluster::{Cluster, Sql};
+use crate::oracle::alerts::Alert;
 use crate::oracle::logs::{self, Takeovers};
 use crate::oracle::{Problems, alerts};
 use crate::producer::Ledger;
@@ -23,7 +24,7 @@ use crate::wall_ms;
 /// How long the groups may take to read what is left.
 const LAG_WITHIN: Duration = Duration::from_secs(240);
 /// How long after it alerts may take to be told, and scores to be right.
-const TOLD_WITHIN: Duration = Duration::from_secs(60);
+pub const TOLD_WITHIN: Duration = Duration::from_secs(60);
 /// How long after that the histories of accounts whose past changed may take to be stated, one after the
 /// other on a machine that does other things besides.
 const RESTATED_WITHIN: Duration = Duration::from_secs(180);
@@ -41,6 +42,36 @@ pub async fn wait(
     ledger: &Ledger,
     receiver: &Receiver,
 ) -> anyhow::Result<()> {
+    wait_until_read(cluster, topics).await?;
+    let sql = cluster.sql();
+    wait_for("rest of the alerts", TOLD_WITHIN, || async {
+        let in_table = alerts::read(&sql).await?;
+        let untold = in_table
+            .iter()
+            .filter(|alert| !receiver.has(&alert.alert_id))
+            .count();
+        ensure!(untold == 0, "{untold} changes are not told");
+        follow_the_tickets(&in_table, ledger)?;
+        let undelivered = sql
+            .count(
+                "SELECT count() FROM alerts WHERE alert_id NOT IN \
+                 (SELECT alert_id FROM deliveries WHERE status = 'delivered')",
+            )
+            .await?;
+        ensure!(
+            undelivered == 0,
+            "{undelivered} changes have no row that they were delivered"
+        );
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Waits until every role is ready and every group has read everything.
+///
+/// # Errors
+/// What is not so in time.
+pub async fn wait_until_read(cluster: &mut Cluster, topics: &Topics) -> anyhow::Result<()> {
     for name in cluster.names() {
         cluster.wait_ready(&name).await?;
     }
@@ -57,38 +88,23 @@ pub async fn wait(
         })
         .await?;
     }
-    let sql = cluster.sql();
-    let open: HashSet<String> = ledger
-        .left_open
-        .iter()
-        .map(|account| account_id(*account))
-        .collect();
-    wait_for("rest of the alerts", TOLD_WITHIN, || async {
-        let in_table = alerts::read(&sql).await?;
-        let untold = in_table
-            .iter()
-            .filter(|alert| !receiver.has(&alert.alert_id))
-            .count();
-        ensure!(untold == 0, "{untold} changes are not told");
-        let found = alerts::open(&in_table, RULE);
-        let differ = found.symmetric_difference(&open).count();
-        ensure!(
-            differ == 0,
-            "{differ} accounts have an episode too many or too few"
-        );
-        let undelivered = sql
-            .count(
-                "SELECT count() FROM alerts WHERE alert_id NOT IN \
-                 (SELECT alert_id FROM deliveries WHERE status = 'delivered')",
-            )
-            .await?;
-        ensure!(
-            undelivered == 0,
-            "{undelivered} changes have no row that they were delivered"
-        );
-        Ok(Some(()))
-    })
-    .await
+    Ok(())
+}
+
+/// The open episodes are those that the tickets make.
+///
+/// # Errors
+/// How many differ.
+pub fn follow_the_tickets(in_table: &[Alert], ledger: &Ledger) -> anyhow::Result<()> {
+    let left_open = ledger.left_open.iter();
+    let open: HashSet<String> = left_open.map(|account| account_id(*account)).collect();
+    let found = alerts::open(in_table, RULE);
+    let differ = found.symmetric_difference(&open).count();
+    ensure!(
+        differ == 0,
+        "{differ} accounts have an episode too many or too few"
+    );
+    Ok(())
 }
 
 /// `mimamori verify --all`: every stored number is what the events say. The last histories may be on

@@ -77,13 +77,7 @@ pub fn check(
     left_open: &[u32],
     problems: &mut Problems,
 ) -> Told {
-    let mut told = Told {
-        changes: alerts.len() as u64,
-        ..Told::default()
-    };
-    let mut episodes: BTreeMap<&str, Vec<&Alert>> = BTreeMap::new();
     for alert in alerts {
-        episodes.entry(&alert.episode_id).or_default().push(alert);
         match webhooks.get(&alert.alert_id) {
             Some(webhook) if webhook.accepted > 0 => {
                 let is_same = webhook.episode_id == alert.episode_id && webhook.change == alert.change;
@@ -94,13 +88,10 @@ pub fn check(
             _ => problems.add("changes that were never told", format!("{alert:?}")),
         }
     }
-    told.episodes = episodes.len() as u64;
-    for changes in episodes.values() {
-        check_episode(changes, webhooks, problems);
-        told.ended += u64::from(changes.iter().any(|alert| is_end(&alert.change)));
+    let mut told = check_table(alerts, rule, left_open, problems);
+    for changes in episodes(alerts).values() {
+        check_order(changes, webhooks, problems);
     }
-
-    check_overlaps(&episodes, problems);
 
     let in_table: HashSet<&str> = alerts.iter().map(|alert| alert.alert_id.as_str()).collect();
     let mut ids: HashMap<(&str, &str), &str> = HashMap::new();
@@ -121,6 +112,22 @@ pub fn check(
             );
         }
     }
+    told
+}
+
+/// Compares the table with itself and with the tickets that are open in truth; counts what it holds.
+pub fn check_table(alerts: &[Alert], rule: &str, left_open: &[u32], problems: &mut Problems) -> Told {
+    let episodes = episodes(alerts);
+    let mut told = Told {
+        changes: alerts.len() as u64,
+        episodes: episodes.len() as u64,
+        ..Told::default()
+    };
+    for changes in episodes.values() {
+        check_episode(changes, problems);
+        told.ended += u64::from(changes.iter().any(|alert| is_end(&alert.change)));
+    }
+    check_overlaps(&episodes, problems);
 
     let open = open(alerts, rule);
     let expected: HashSet<String> = left_open.iter().map(|account| account_id(*account)).collect();
@@ -133,30 +140,50 @@ pub fn check(
     told
 }
 
-/// The changes of one episode: opened once, then perhaps worse, ended at most once; and told in that order.
-fn check_episode(changes: &[&Alert], webhooks: &HashMap<String, Webhook>, problems: &mut Problems) {
-    let mut of_change: BTreeMap<u8, &Alert> = BTreeMap::new();
-    for alert in changes {
-        let rank = match alert.change.as_str() {
-            "opened" => 0,
-            "escalated" => 1,
-            _ => 2,
-        };
-        if let Some(other) = of_change.insert(rank, alert) {
-            problems.add(
-                "changes that are in the table twice",
-                format!("{other:?} and {alert:?}"),
-            );
-        }
+/// The changes of each episode, in the order in which they are to be told.
+pub fn episodes(alerts: &[Alert]) -> BTreeMap<&str, Vec<&Alert>> {
+    let mut episodes: BTreeMap<&str, Vec<&Alert>> = BTreeMap::new();
+    for alert in alerts {
+        episodes.entry(&alert.episode_id).or_default().push(alert);
     }
-    problems.check(of_change.contains_key(&0), "episodes that never opened", || {
-        format!("{changes:?}")
-    });
-    let in_order: Vec<&&Alert> = of_change.values().collect();
-    for pair in in_order.windows(2) {
+    for changes in episodes.values_mut() {
+        changes.sort_by_key(|alert| rank(&alert.change));
+    }
+    episodes
+}
+
+fn rank(change: &str) -> u8 {
+    match change {
+        "opened" => 0,
+        "escalated" => 1,
+        _ => 2,
+    }
+}
+
+/// The changes of one episode: opened once, then perhaps worse, ended at most once.
+fn check_episode(changes: &[&Alert], problems: &mut Problems) {
+    for pair in changes.windows(2) {
+        problems.check(
+            rank(&pair[0].change) != rank(&pair[1].change),
+            "changes that are in the table twice",
+            || format!("{:?} and {:?}", pair[0], pair[1]),
+        );
+        problems.check(
+            pair[0].at <= pair[1].at,
+            "changes that happened in the wrong order",
+            || format!("{:?} and {:?}", pair[0], pair[1]),
+        );
+    }
+    let opens = changes.iter().any(|alert| alert.change == "opened");
+    problems.check(opens, "episodes that never opened", || format!("{changes:?}"));
+}
+
+/// The changes of one episode were told in their order.
+fn check_order(changes: &[&Alert], webhooks: &HashMap<String, Webhook>, problems: &mut Problems) {
+    for pair in changes.windows(2) {
         let place = |alert: &Alert| webhooks.get(&alert.alert_id).map(|webhook| webhook.place);
         problems.check(
-            pair[0].at <= pair[1].at && place(pair[0]) <= place(pair[1]),
+            place(pair[0]) <= place(pair[1]),
             "changes that were told in the wrong order",
             || format!("{:?} and {:?}", pair[0], pair[1]),
         );

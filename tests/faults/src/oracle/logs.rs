@@ -48,3 +48,12 @@ pub fn takeovers(lines: &[Line]) -> Takeovers {
     }
     takeovers
 }
+
+/// How often a worker lost partitions while it lived, by what the logs of the `alert` processes say.
+pub fn lost_partitions(lines: &[Line]) -> u64 {
+    let is_loss = |line: &&Line| {
+        let message = line.get("message").and_then(Value::as_str);
+        message.is_some_and(|message| message.starts_with("lost partitions"))
+    };
+    lines.iter().filter(is_loss).count() as u64
+}
