@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 13] = [
+const MIGRATIONS: [(u32, &str, &str); 14] = [
     (
         1,
         "events",
@@ -71,6 +71,11 @@ const MIGRATIONS: [(u32, &str, &str); 13] = [
         13,
         "alert_holds",
         include_str!("../../../schemas/clickhouse/0013_alert_holds.sql"),
+    ),
+    (
+        14,
+        "outcomes",
+        include_str!("../../../schemas/clickhouse/0014_outcomes.sql"),
     ),
 ];
 

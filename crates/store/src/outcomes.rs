@@ -1,6 +1,10 @@
 //! What became of the accounts that were alarmed about: the rows of `alert_outcomes`, summed up.
+//!
+//! They are read from `alert_outcomes_of`, which the view `alert_outcomes` is made of, too: it is told what is
+//! asked for, so that no more is read of the alerts and the scores than that.
 
 use clickhouse::Row;
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::client::{Error, Store};
@@ -74,6 +78,15 @@ pub struct OutcomeGroup {
     pub health_change_squares: f64,
 }
 
+/// The last instant that a `DateTime64(3)` can hold, milliseconds.
+const LAST_INSTANT: i64 = 10_413_791_999_999;
+
+/// An instant as ClickHouse reads one in UTC; those that it cannot hold are the first or the last it can.
+fn instant(at: i64) -> String {
+    let at = Timestamp::from_millisecond(at.clamp(0, LAST_INSTANT)).unwrap_or_default();
+    at.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string()
+}
+
 impl Store {
     /// The outcomes, by rule, arm and variant.
     pub async fn outcome_groups(&self, wanted: &OutcomeQuery) -> Result<Vec<OutcomeGroup>, Error> {
@@ -92,8 +105,7 @@ impl Store {
                  SELECT rule, kind, arm, variant, resolution, recovered_{days}d AS has_recovered,
                         retained_{days}d AS has_stayed, health_{days}d - health_at_opening AS health_change,
                         count() OVER (PARTITION BY rule, account_id) AS of_account
-                 FROM alert_outcomes
-                 WHERE (? = '' OR rule = ?) AND opened_at >= fromUnixTimestamp64Milli(?, 'UTC')
+                 FROM alert_outcomes_of(since = ?, rule = ?, days = [{days}])
                  ORDER BY opened_at, episode_id
                  LIMIT 1 BY rule, account_id
              )
@@ -101,12 +113,10 @@ impl Store {
              ORDER BY rule, arm, variant"
         );
         self.fetch("read the outcomes of alerts", false, |client| {
-            let rule = wanted.rule.as_deref().unwrap_or("");
             client
                 .query(&statement)
-                .bind(rule)
-                .bind(rule)
-                .bind(wanted.since.unwrap_or(0))
+                .bind(instant(wanted.since.unwrap_or(0)))
+                .bind(wanted.rule.as_deref().unwrap_or(""))
         })
         .await
     }
