@@ -56,6 +56,10 @@ pub(crate) const HELD_OUT: &str = "held_out";
 /// The status of what is not sent, for the reason that the row gives.
 pub(crate) const SUPPRESSED: &str = "suppressed";
 
+/// Whoever is woken later than the rate permits the next request, by no more than so many milliseconds, makes
+/// up for it: else a timer that is late each time would lower the rate.
+const LATEST_WAKE: f64 = 20.0;
+
 const NOT_TRIED_DISABLED: &str =
     "not tried: the destination answered 410 and is disabled until a restart or a replay";
 
@@ -398,7 +402,9 @@ impl Lane {
         self.sending += 1;
         self.circuit.sent(&alert_id);
         if self.limits.rate_per_second > 0.0 {
-            self.next_free = self.next_free.max(now as f64) + 1_000.0 / self.limits.rate_per_second;
+            let (now, free) = (now as f64, self.next_free);
+            let since = if now - free <= LATEST_WAKE { free } else { now };
+            self.next_free = since + 1_000.0 / self.limits.rate_per_second;
         }
         Some(Shipment {
             body: job.body.clone(),

@@ -276,6 +276,30 @@ fn concurrency_and_rate_are_kept() {
 }
 
 #[test]
+fn a_clock_that_wakes_late_does_not_lower_the_rate_and_idleness_saves_nothing_up() {
+    let mut lane = lane(Limits {
+        rate_per_second: 200.0,
+        concurrency: 1_000,
+        queue: 1_000,
+        ..limits()
+    });
+    for n in 0..1_000 {
+        hold(&mut lane, opened(n), NOW);
+    }
+    let begun_at = |lane: &mut Lane, now: i64| std::iter::from_fn(|| lane.next(now)).count();
+    let woken_late = (0..1_000)
+        .step_by(7)
+        .map(|ms| begun_at(&mut lane, NOW + ms))
+        .sum::<usize>();
+    assert!((199..=201).contains(&woken_late), "{woken_late}");
+    assert_eq!(
+        begun_at(&mut lane, NOW + 60_000),
+        1,
+        "after a minute without a word"
+    );
+}
+
+#[test]
 fn what_waits_too_long_gets_a_row_and_is_still_sent() {
     let mut lane = lane(Limits {
         concurrency: 1,
