@@ -80,8 +80,8 @@ pub struct Summary {
     destinations: BTreeMap<&'static str, Reached>,
     /// Requests whose sender died while the receiver was about to answer.
     cut_under_way: u64,
-    /// Partitions that a worker lost while it lived: it stood still for too long.
-    partitions_lost: u64,
+    /// How often partitions were another's before their worker had let go of them.
+    held_too_long: u64,
     seconds_of_harm: f64,
     /// From the last event until everything was told or given up.
     seconds_to_settle: f64,
@@ -115,9 +115,9 @@ impl Summary {
             ));
         }
         format!(
-            "{lines}\n{} requests were cut by a kill before their answer; {} times partitions were lost alive; \
+            "{lines}\n{} requests were cut by a kill before their answer; {} times partitions were held too long; \
              settled in {:.1} s; {:.0} s in all",
-            self.cut_under_way, self.partitions_lost, self.seconds_to_settle, self.seconds,
+            self.cut_under_way, self.held_too_long, self.seconds_to_settle, self.seconds,
         )
     }
 }
@@ -183,10 +183,10 @@ async fn run_in(folder: &Path, arguments: &AlertKillsArgs) -> anyhow::Result<Sum
         problems.add("it does not come to rest", format!("{error:#}"));
     }
     let seconds_to_settle = settling.elapsed().as_secs_f64();
-    let mut partitions_lost = 0;
+    let mut held_too_long = 0;
     for name in cluster.names() {
         let lines = logs::read(cluster.role(&name)?.log(), &mut problems)?;
-        partitions_lost += logs::lost_partitions(&lines);
+        held_too_long += logs::held_too_long(&lines);
     }
 
     let sql = cluster.sql();
@@ -199,8 +199,8 @@ async fn run_in(folder: &Path, arguments: &AlertKillsArgs) -> anyhow::Result<Sum
         let check = deliveries::Check {
             destination: destination.name,
             named: &|alert: &Alert| destination.service.name_of(alert),
-            // Who stood still while others took its work may speak after them.
-            in_turn: partitions_lost == 0,
+            // Who has not let go yet may speak beside, and after, the next owner.
+            in_turn: held_too_long == 0,
         };
         let heard = inbox.heard(destination.name);
         reached.insert(
@@ -223,7 +223,7 @@ async fn run_in(folder: &Path, arguments: &AlertKillsArgs) -> anyhow::Result<Sum
         ended: table.ended,
         destinations: reached,
         cut_under_way: inbox.cut_under_way(),
-        partitions_lost,
+        held_too_long,
         seconds_of_harm,
         seconds_to_settle,
         seconds: began.elapsed().as_secs_f64(),

@@ -216,19 +216,19 @@ impl Noted {
         let (takes, fault) = fault(destination, draw, taken_before);
         let mut again = false;
         if let Some(name) = name {
+            let content = destination.service.content(request);
             let heard = self.heard.entry(destination.name).or_default();
             let message = heard
                 .entry(name.clone())
-                .or_insert_with(|| Heard::first(place, &request.body));
+                .or_insert_with(|| Heard::first(place, &content));
             message.requests += 1;
             message.last = place;
             again = message.taken > 0;
             message.taken += u64::from(takes);
             anyhow::ensure!(
-                message.content == request.body,
-                "two requests of {name} differ: {} and {}",
-                message.content,
-                request.body
+                message.content == content,
+                "two requests of {name} differ: {} and {content}",
+                message.content
             );
         }
         Ok(fault.unwrap_or_else(|| {

@@ -168,6 +168,20 @@ impl Service {
         Ok(Some(name))
     }
 
+    /// What has to be the same each time a message comes. Under which message of an episode Slack shows it is
+    /// not: that depends on which one is known, and one that was posted twice is there twice.
+    pub fn content(self, request: &Request) -> String {
+        match (self, serde_json::from_str::<Value>(&request.body)) {
+            (Service::Slack, Ok(Value::Object(mut body))) => {
+                for field in ["thread_ts", "reply_broadcast"] {
+                    body.remove(field);
+                }
+                Value::Object(body).to_string()
+            }
+            _ => request.body.clone(),
+        }
+    }
+
     /// The name of the message that tells of a change, as [`message`](Self::message) finds it.
     pub fn name_of(self, alert: &Alert) -> String {
         let is_end = alert.change == "resolved" || alert.change == "retracted";

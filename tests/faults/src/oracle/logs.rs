@@ -49,11 +49,14 @@ pub fn takeovers(lines: &[Line]) -> Takeovers {
     takeovers
 }
 
-/// How often a worker lost partitions while it lived, by what the logs of the `alert` processes say.
-pub fn lost_partitions(lines: &[Line]) -> u64 {
-    let is_loss = |line: &&Line| {
+/// How often partitions were another's before their worker had let go of them, by what the logs of the `alert`
+/// processes say: it stood still past its session, or was busy past the deadline of a revocation.
+pub fn held_too_long(lines: &[Line]) -> u64 {
+    let is_so = |line: &&Line| {
         let message = line.get("message").and_then(Value::as_str);
-        message.is_some_and(|message| message.starts_with("lost partitions"))
+        message.is_some_and(|message| {
+            message.starts_with("lost partitions") || message.starts_with("giving up revoked partitions")
+        })
     };
-    lines.iter().filter(is_loss).count() as u64
+    lines.iter().filter(is_so).count() as u64
 }
