@@ -12,7 +12,7 @@ mod digests;
 mod quiet;
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use health::AlertChange;
@@ -40,6 +40,9 @@ use quiet::{Decided, Due, Quiet, Standing};
 
 /// The longest that a lane sleeps: due times are of the wall clock, which may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The pause before it is looked again whether a partition is ours.
+const FENCE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why the engine cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +101,12 @@ struct Shared<L> {
     assigned: Notify,
     /// Something was written.
     progress: Notify,
+    /// Whether a partition is still ours, by whoever brings the changes.
+    fence: OnceLock<Fence>,
 }
+
+/// See [`Engine::fenced_by`].
+type Fence = Box<dyn Fn(i32) -> bool + Send + Sync>;
 
 struct Slot {
     lane: Mutex<Lane>,
@@ -147,6 +155,7 @@ impl<L: Ledger> Engine<L> {
             due: Mutex::default(),
             assigned: Notify::new(),
             progress: Notify::new(),
+            fence: OnceLock::new(),
         });
 
         let mut running = JoinSet::new();
@@ -185,6 +194,13 @@ impl<L: Ledger> Engine<L> {
             bounds,
         };
         (engine, failure)
+    }
+
+    /// From here on no request is begun for a partition of which `is_ours` says no: it may be another worker's
+    /// before the engine is told to [`release`](Self::release) it, which comes behind what is being submitted.
+    pub fn fenced_by(&self, is_ours: impl Fn(i32) -> bool + Send + Sync + 'static) {
+        // The first one holds.
+        let _again = self.shared.fence.set(Box::new(is_ours));
     }
 
     /// These partitions of a topic with `partition_count` are ours: goes on with what waits of them.
@@ -438,6 +454,16 @@ impl<L: Ledger> Shared<L> {
         self.progress.notify_one();
     }
 
+    /// Waits while a partition may be another worker's. Should it be, its requests are cut before long.
+    async fn until_ours(&self, partition: i32) {
+        let Some(is_ours) = self.fence.get() else {
+            return;
+        };
+        while !is_ours(partition) {
+            sleep(FENCE_PAUSE).await;
+        }
+    }
+
     /// Waits until nothing of these partitions is outstanding or under way.
     async fn settled(&self, partitions: &[i32]) {
         loop {
@@ -585,6 +611,7 @@ async fn ship<L: Ledger, T: Transport>(
 ) -> Done {
     let attempt = async {
         let reference = reference(&*shared.ledger, &*transport, &destination, &shipment.body).await?;
+        shared.until_ours(shipment.partition).await;
         // What the ledger took to answer is not the receiver's.
         let begun = shared.clock.now();
         let parcel = Parcel {

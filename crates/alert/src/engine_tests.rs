@@ -428,6 +428,28 @@ async fn a_partition_moves_on_with_what_waits_and_what_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_sent_while_the_partition_may_be_anothers() {
+    let clock = Clock::of_tokio(ORIGIN);
+    let ledger = Memory::new();
+    let fake = Fake::new(&clock, |_, _| at_once(200));
+    let bench = start(&ledger, &clock, vec![(limits("one"), fake.clone())]);
+    let is_ours = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let asked = Arc::clone(&is_ours);
+    bench.engine.fenced_by(move |_| asked.load(Ordering::SeqCst));
+    bench.engine.submit(arrivals(opened(0..2))).await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(fake.sent(), Vec::<String>::new());
+    is_ours.store(true, Ordering::SeqCst);
+    until_all(&ledger, &bench, "one", 2, DELIVERED).await;
+
+    is_ours.store(false, Ordering::SeqCst);
+    bench.engine.submit(arrivals(opened(2..3))).await.unwrap();
+    bench.engine.release(&[0]).await;
+    assert_eq!(fake.sent().len(), 2, "it is the next owner's to send");
+    assert_eq!(ledger.statuses("one").len(), 3, "who finds a row about it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_what_waits_of_owned_partitions_is_taken_up() {
     let clock = Clock::of_tokio(ORIGIN);
     let ledger = Memory::new();

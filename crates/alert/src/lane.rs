@@ -135,6 +135,7 @@ pub(crate) enum Offered {
 #[derive(Debug)]
 pub(crate) struct Shipment {
     pub alert_id: Arc<str>,
+    pub partition: i32,
     pub body: Arc<str>,
     /// Ends when the answer is no longer wanted.
     pub cancelled: oneshot::Receiver<()>,
@@ -408,6 +409,7 @@ impl Lane {
         }
         Some(Shipment {
             body: job.body.clone(),
+            partition: job.partition,
             alert_id,
             cancelled,
         })

@@ -135,6 +135,8 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
     options.batch_wait = BATCH_WAIT;
     let (handle, events) = consume(&kafka, options, consumer_metrics)?;
     let (engine, failure) = Engine::start(store, policy, lanes, bounds, metrics.clone(), clock);
+    let fence = handle.clone();
+    engine.fenced_by(move |partition| fence.is_owned(partition));
     let mut worker = Worker {
         engine,
         failure,
