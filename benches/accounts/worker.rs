@@ -165,7 +165,7 @@ impl Bed {
                 account_id: format!("account-{account:07}"),
                 version: (1 << COUNTER_BITS) | 1,
                 offset: core_bench::life_length(),
-                state: self.lives[account % self.lives.len()].clone().into(),
+                state: self.lives[account % self.lives.len()].clone(),
                 saved_at: NOW,
             })
     }

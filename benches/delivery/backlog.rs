@@ -159,7 +159,7 @@ async fn fill(brokers: &str, count: usize) -> anyhow::Result<()> {
         .collect();
     stream::ensure_topics(&kafka, &specs).await?;
     let producer = Producer::new(&kafka)?;
-    let now = jiff::Timestamp::now().as_millisecond();
+    let now = faults::wall_ms();
     let mut deliveries = Vec::with_capacity(count);
     for number in 0..count {
         let opening = opening(number, now);

@@ -231,7 +231,7 @@ impl Load {
     async fn send(&mut self, is_ticket: bool) -> anyhow::Result<()> {
         let number = self.sent;
         self.sent += 1;
-        let now = jiff::Timestamp::now().as_millisecond();
+        let now = faults::wall_ms();
         let (account, what) = if is_ticket {
             let account = u32::try_from(self.opened_at.len()).context("too many tickets")?;
             let what =
