@@ -55,7 +55,7 @@ struct Cli {
     /// What the table says of the machine; by default, its cores.
     #[arg(long)]
     machine: Option<String>,
-    /// Put the table into README.md, between `<!-- peers -->` and `<!-- /peers -->`.
+    /// Put the table into benches/peers/README.md, between `<!-- peers -->` and `<!-- /peers -->`.
     #[arg(long)]
     write: bool,
     /// Only say which tools there are.
@@ -130,9 +130,9 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Peer>> {
     Ok(chosen)
 }
 
-/// Puts the table into the project's README.
+/// Puts the table into the README beside this.
 fn write(table: &str) -> anyhow::Result<()> {
-    let path: PathBuf = tests::root().join("README.md");
+    let path: PathBuf = tests::root().join("benches/peers/README.md");
     let readme = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let changed = put_between_markers(&readme, "peers", table)?;
     std::fs::write(&path, changed).with_context(|| path.display().to_string())

@@ -1,4 +1,4 @@
-//! Tables of figures that stand in the project's README.
+//! Tables of figures that stand in a README.
 
 use anyhow::Context;
 
