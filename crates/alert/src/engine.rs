@@ -370,11 +370,13 @@ impl<L: Ledger> Shared<L> {
                 continue;
             };
             let change = judged.change;
+            let now = self.clock.now();
             if known.written.contains(&change.alert_id) {
+                // The owner before may have written it when the lane had read what waits already.
+                lock(&slot.lane).look_again(now);
                 self.settle([*ticket]);
                 continue;
             }
-            let now = self.clock.now();
             if !known.held.contains(&change.alert_id) {
                 match quiet.decide(judged, &known.destination, standing, now) {
                     Decided::Told { behind: false } => {}

@@ -473,6 +473,26 @@ async fn only_what_waits_of_owned_partitions_is_taken_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_owner_before_wrote_too_late_is_taken_in_when_it_comes_again() {
+    let clock = Clock::of_tokio(ORIGIN);
+    let ledger = Memory::new();
+    let up = Fake::new(&clock, |_, _| at_once(200));
+    let second = start(&ledger, &clock, vec![(limits("one"), up.clone())]);
+    // By then it has read what waits, which is nothing.
+    sleep(Duration::from_secs(5)).await;
+
+    let down = Fake::new(&clock, |_, _| at_once(500));
+    let first = start(&ledger, &clock, vec![(limits("one"), down)]);
+    first.engine.submit(arrivals(opened(0..1))).await.unwrap();
+    until_all(&ledger, &first, "one", 1, RETRYING).await;
+    drop(first);
+
+    second.engine.submit(arrivals(opened(0..1))).await.unwrap();
+    until_all(&ledger, &second, "one", 1, DELIVERED).await;
+    assert_eq!(up.sent(), ["al-a000-opened"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_destination_alerts_are_passed_over() {
     let clock = Clock::of_tokio(ORIGIN);
     let bench = start::<Fake>(&Memory::new(), &clock, Vec::new());
