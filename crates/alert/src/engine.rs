@@ -377,7 +377,8 @@ impl<L: Ledger> Shared<L> {
                 self.settle([*ticket]);
                 continue;
             }
-            if !known.held.contains(&change.alert_id) {
+            let was_held = known.held.contains(&change.alert_id);
+            if !was_held {
                 match quiet.decide(judged, &known.destination, standing, now) {
                     Decided::Told { behind: false } => {}
                     Decided::Told { behind: true } => {
@@ -390,7 +391,15 @@ impl<L: Ledger> Shared<L> {
                     }
                 }
             }
-            let offered = lock(&slot.lane).offer(to_deliver(judged, not_before, *ticket), now);
+            let offered = {
+                let mut lane = lock(&slot.lane);
+                if was_held && !lane.knows(&change.alert_id) {
+                    // It has left since, with its row; offered, it would be taken for one that is new.
+                    Offered::Settled(*ticket)
+                } else {
+                    lane.offer(to_deliver(judged, not_before, *ticket), now)
+                }
+            };
             match offered {
                 Offered::Held | Offered::Written => {}
                 Offered::Settled(ticket) => self.settle([ticket]),

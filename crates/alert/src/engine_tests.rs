@@ -493,6 +493,32 @@ async fn what_the_owner_before_wrote_too_late_is_taken_in_when_it_comes_again() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_delivered_while_it_comes_again_is_not_sent_again() {
+    let clock = Clock::of_tokio(ORIGIN);
+    let ledger = Memory::new();
+    let slow = Fake::new(&clock, |_, _| (Duration::from_secs(5), status(200)));
+    let quick = Fake::new(&clock, |_, _| at_once(200));
+    let lanes = vec![(limits("slow"), slow.clone()), (limits("quick"), quick)];
+    let bench = start(&ledger, &clock, lanes);
+    bench.engine.submit(arrivals(opened(0..1))).await.unwrap();
+    until_all(&ledger, &bench, "quick", 1, DELIVERED).await;
+
+    // The slow lane holds it when it comes again, and has let it go once it is known what the other did.
+    ledger.set_slow_to_look_up(true);
+    let mut again = arrivals(opened(0..1));
+    again[0].offset = 1;
+    let looked_up = async {
+        until_all(&ledger, &bench, "slow", 1, DELIVERED).await;
+        ledger.set_slow_to_look_up(false);
+    };
+    let (submitted, ()) = tokio::join!(bench.engine.submit(again), looked_up);
+    submitted.unwrap();
+    position(&bench, 2).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(slow.sent(), ["al-a000-opened"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_a_destination_alerts_are_passed_over() {
     let clock = Clock::of_tokio(ORIGIN);
     let bench = start::<Fake>(&Memory::new(), &clock, Vec::new());

@@ -329,7 +329,11 @@ pub fn told_in(language: Language) -> Config {
 
 /// Keeps rows as ClickHouse does: of the same attempt the newest version, of a token the first rows.
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Mutex<Kept>>, Arc<watch::Sender<bool>>);
+pub struct Memory(
+    Arc<Mutex<Kept>>,
+    Arc<watch::Sender<bool>>,
+    Arc<watch::Sender<bool>>,
+);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -381,12 +385,17 @@ fn is_of(owned: &Owned, row: &DeliveryRow) -> bool {
 
 impl Memory {
     pub fn new() -> Memory {
-        Memory(Arc::default(), Arc::new(watch::Sender::new(false)))
+        Memory(Arc::default(), Arc::default(), Arc::default())
     }
 
     /// While `away` nothing is answered.
     pub fn set_away(&self, away: bool) {
         self.1.send_replace(away);
+    }
+
+    /// While `slow` nobody is told which changes were attempted; all else goes on.
+    pub fn set_slow_to_look_up(&self, slow: bool) {
+        self.2.send_replace(slow);
     }
 
     async fn answers(&self) {
@@ -639,6 +648,7 @@ impl Ledger for Memory {
 
     async fn attempted(&self, destination: &str, alert_ids: &[String]) -> Result<Vec<String>, store::Error> {
         self.answers().await;
+        self.2.subscribe().wait_for(|slow| !slow).await.unwrap();
         let statuses = self.statuses(destination);
         let known = alert_ids.iter().filter(|id| statuses.contains_key(*id));
         Ok(known.cloned().collect())

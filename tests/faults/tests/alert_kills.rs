@@ -5,7 +5,6 @@ use faults::alert_kills::{self, AlertKillsArgs};
 use faults::cluster::Kafka;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "its check of order is stricter than what holds: a repeat may come late (docs/guarantees.md)"]
 async fn eight_kills_of_the_alert_workers_lose_no_alert_and_reorder_none() -> anyhow::Result<()> {
     let summary = alert_kills::run(&AlertKillsArgs {
         kills: 8,
