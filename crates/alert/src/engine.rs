@@ -247,9 +247,12 @@ impl<L: Ledger> Engine<L> {
 
     /// Finishes with these partitions: forgets what waits, waits for what is under way as long as it may,
     /// and cuts the rest. Afterwards the positions may be committed; then say
-    /// [`forget`](Self::forget).
+    /// [`forget`](Self::forget). Of a partition that is another worker's by then nothing is written: it could
+    /// take the place of what its owner has written.
     pub async fn release(&self, partitions: &[i32]) {
         let shared = &self.shared;
+        let ours = shared.still_ours(partitions);
+        let partitions = ours.as_slice();
         for slot in &shared.lanes {
             lock(&slot.lane).release(partitions, shared.clock.now());
             slot.wake.notify_one();
@@ -259,6 +262,8 @@ impl<L: Ledger> Engine<L> {
         if settled.await.is_ok() {
             return;
         }
+        let ours = shared.still_ours(partitions);
+        let partitions = ours.as_slice();
         for slot in &shared.lanes {
             let mut lane = lock(&slot.lane);
             let requests = lane.cut(partitions, shared.clock.now());
@@ -465,14 +470,27 @@ impl<L: Ledger> Shared<L> {
         self.progress.notify_one();
     }
 
-    /// Waits while a partition may be another worker's. Should it be, its requests are cut before long.
+    fn is_ours(&self, partition: i32) -> bool {
+        self.fence.get().is_none_or(|is_ours| is_ours(partition))
+    }
+
+    /// Waits while a partition may be another worker's. Should it be, its requests are given up before long.
     async fn until_ours(&self, partition: i32) {
-        let Some(is_ours) = self.fence.get() else {
-            return;
-        };
-        while !is_ours(partition) {
+        while !self.is_ours(partition) {
             sleep(FENCE_PAUSE).await;
         }
+    }
+
+    /// Those of the partitions that are not another worker's by now; what is held of the others is dropped.
+    fn still_ours(&self, partitions: &[i32]) -> Vec<i32> {
+        let (ours, gone): (Vec<i32>, Vec<i32>) = partitions.iter().partition(|number| self.is_ours(**number));
+        if !gone.is_empty() {
+            for slot in &self.lanes {
+                lock(&slot.lane).forget(&gone);
+                slot.wake.notify_one();
+            }
+        }
+        ours
     }
 
     /// Waits until nothing of these partitions is outstanding or under way.
