@@ -7,6 +7,7 @@ use std::time::Duration;
 use aggregate::{Action, Answer, Config, Core, Metrics, Outlook, Rows};
 use anyhow::{Context, ensure};
 use core_bench::NOW;
+use faults::process::memory_kib;
 use health::Model;
 use prometheus::Registry;
 use store::{Checkpoint, StateRow};
@@ -71,7 +72,7 @@ pub fn measure(accounts: usize, lives: u32) -> anyhow::Result<Figures> {
         state_bytes_packed,
         bytes_per_account: per_account(taken_over),
         bytes_per_account_swept: per_account(swept),
-        peak_mib: status("VmHWM:")? >> 20,
+        peak_mib: memory_kib(std::process::id())?.most / 1024,
         take_over_s: take_over.as_secs_f64(),
         sweep_s: sweep.as_secs_f64(),
         sweep_rows: bed.written.scores,
@@ -189,16 +190,5 @@ fn cpu() -> anyhow::Result<Duration> {
 
 /// Resident memory of this process in bytes.
 fn resident() -> anyhow::Result<u64> {
-    status("VmRSS:")
-}
-
-fn status(name: &str) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kib: u64 = kib
-        .with_context(|| format!("status has no {name}"))?
-        .trim()
-        .parse()?;
-    Ok(kib * 1024)
+    Ok(memory_kib(std::process::id())?.now * 1024)
 }

@@ -204,11 +204,6 @@ impl Collector {
 
     /// The most memory that it had resident.
     pub fn peak_bytes(&self) -> anyhow::Result<u64> {
-        let path = format!("/proc/{}/status", self.0.child.id());
-        let status = std::fs::read_to_string(&path).context(path)?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kib: u64 = kib.context("status has no VmHWM")?.trim().parse()?;
-        Ok(kib * 1024)
+        Ok(faults::process::memory_kib(self.0.child.id())?.most * 1024)
     }
 }

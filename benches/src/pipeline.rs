@@ -22,6 +22,8 @@ use crate::workload::{Day, Truth, Workload};
 pub const RAW_PARTITIONS: i32 = 4;
 /// How long a run may take.
 const DONE_WITHIN: Duration = Duration::from_secs(1_800);
+/// Records that ingest has refused.
+const REJECTED: &str = "mimamori_ingest_rejected_total";
 /// The group of the worker, as it is by default.
 const GROUP: &str = "mimamori-aggregate";
 
@@ -105,16 +107,25 @@ pub async fn run(cluster: &mut Cluster, workload: Workload, truth: &Truth) -> an
     cluster.add(Role::Aggregate, "aggregate")?;
     cluster.add(Role::Ingest, "ingest")?;
     let sql = cluster.sql();
-    wait_for("every event in ClickHouse", DONE_WITHIN, || async {
+    let shown = &*cluster;
+    let rejected = wait_for("every event in ClickHouse", DONE_WITHIN, || async {
+        let rejected = shown.metric("ingest", REJECTED, "").await?.unwrap_or(0.0);
+        if rejected > 0.0 {
+            return Ok(Some(rejected));
+        }
         let landed = sql.count("SELECT count() FROM events").await?;
         ensure!(
             landed >= truth.events,
             "{landed} of {} events have landed",
             truth.events
         );
-        Ok(Some(()))
+        Ok(Some(0.0))
     })
     .await?;
+    ensure!(
+        rejected == 0.0,
+        "{rejected} records were rejected, which are events in truth"
+    );
     let landed_s = began.elapsed().as_secs_f64();
     wait_for("every score and every saved state", DONE_WITHIN, || async {
         let saved = sql

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use faults::process::memory_kib;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -90,7 +91,8 @@ impl Worker {
         while let Some(id) = tree.pop() {
             let process = all.get(&id).context("it is gone")?;
             used.cpu += process.cpu;
-            used.peak_bytes += peak_bytes(id).unwrap_or(0);
+            // One of its children may have ended meanwhile.
+            used.peak_bytes += memory_kib(id).map_or(0, |memory| memory.most * 1024);
             tree.extend(
                 all.iter()
                     .filter(|(_, child)| child.parent == id)
@@ -146,13 +148,6 @@ fn seen(stat: &str) -> anyhow::Result<Seen> {
         parent: field(1)?.try_into()?,
         cpu: Duration::from_secs_f64(seconds),
     })
-}
-
-fn peak_bytes(id: u32) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
 }
 
 #[cfg(test)]

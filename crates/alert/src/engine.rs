@@ -10,13 +10,13 @@
 mod decide;
 mod digests;
 mod quiet;
+mod shipping;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use health::AlertChange;
-use store::{WaitingDelivery, WaitingQuery};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -24,19 +24,19 @@ use tracing::{info, warn};
 
 use self::decide::Judged;
 use self::digests::Digests;
-use crate::body::{self, Order};
+use crate::body::Order;
 use crate::breaker::BreakerConfig;
 use crate::clock::Clock;
-use crate::destination::{Parcel, Transport};
-use crate::lane::{Change, DELIVERED, Lane, Offered, RETRYING, Reload, Shipment, Switched};
+use crate::destination::Transport;
+use crate::lane::{Change, Lane, Offered, RETRYING};
 use crate::metrics::AlertMetrics;
 use crate::offsets::{Offsets, Ticket};
-use crate::outcome::Answer;
 use crate::policy::{Policy, Recent};
 use crate::recorder::{self, Ledger, Numbered};
 
 pub(crate) use quiet::HoldLedger;
 use quiet::{Decided, Due, Quiet, Standing};
+use shipping::run_lane;
 
 /// The longest that a lane sleeps: due times are of the wall clock, which may be set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -541,194 +541,6 @@ fn to_deliver(judged: &Judged<'_>, not_before: Option<i64>, ticket: Ticket) -> C
         caused_at: (change.caused_by_received_at > 0 && not_before.is_none())
             .then_some(change.caused_by_received_at),
         ticket,
-    }
-}
-
-enum Done {
-    Answered {
-        alert_id: Arc<str>,
-        begun: i64,
-        answer: Answer,
-    },
-    Cancelled,
-    /// The ledger cannot say what an answer depends on.
-    Unknown(store::Error),
-    Reloaded {
-        rows: Result<Vec<WaitingDelivery>, store::Error>,
-        limit: usize,
-    },
-}
-
-async fn run_lane<L: Ledger, T: Transport>(
-    shared: Arc<Shared<L>>,
-    number: usize,
-    transport: Arc<T>,
-) -> Result<(), Stopped> {
-    let slot = &shared.lanes[number];
-    let destination = lock(&slot.lane).destination().to_string();
-    let pending = shared.metrics.pending.with_label_values(&[&destination]);
-    let parked = shared.metrics.parked.with_label_values(&[&destination]);
-    let circuit_open = shared.metrics.circuit_open.with_label_values(&[&destination]);
-    let mut working: JoinSet<Done> = JoinSet::new();
-    loop {
-        let now = shared.clock.now();
-        let (rows, wake_at) = {
-            let mut lane = lock(&slot.lane);
-            lane.set_aside(now);
-            if let Some(reload) = lane.begin_reload(now) {
-                working.spawn(reload_lane(Arc::clone(&shared), destination.clone(), reload));
-            }
-            while let Some(shipment) = lane.next(now) {
-                let (shared, transport) = (Arc::clone(&shared), Arc::clone(&transport));
-                working.spawn(ship(shared, transport, destination.clone(), shipment));
-            }
-            pending.set(i64::try_from(lane.held()).unwrap_or(i64::MAX));
-            parked.set(i64::from(lane.is_parked()));
-            circuit_open.set(i64::from(lane.is_circuit_open()));
-            (lane.take_rows(), lane.wake_at())
-        };
-        // This task alone hands rows on, which keeps them in order.
-        for entry in rows {
-            // A recorder that is gone has ended the engine.
-            let _gone = shared
-                .entries
-                .send(Numbered {
-                    lane: Some(number),
-                    entry,
-                })
-                .await;
-        }
-
-        let asleep = match wake_at {
-            Some(at) => {
-                let ahead = u64::try_from(at - shared.clock.now()).unwrap_or(0);
-                Duration::from_millis(ahead).min(LONGEST_SLEEP)
-            }
-            None => LONGEST_SLEEP,
-        };
-        tokio::select! {
-            () = slot.wake.notified() => {}
-            () = sleep(asleep) => {}
-            Some(done) = working.join_next(), if !working.is_empty() => {
-                match done.map_err(Stopped::Panicked)? {
-                    Done::Cancelled => {}
-                    Done::Unknown(error) => return Err(error.into()),
-                    Done::Answered { alert_id, begun, answer } => {
-                        finish(&shared, slot, &alert_id, begun, &answer);
-                    }
-                    Done::Reloaded { rows, limit } => {
-                        let now = shared.clock.now();
-                        match rows {
-                            Ok(rows) => lock(&slot.lane).finish_reload(rows, limit, now),
-                            Err(error) => {
-                                lock(&slot.lane).abandon_reload();
-                                return Err(error.into());
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn ship<L: Ledger, T: Transport>(
-    shared: Arc<Shared<L>>,
-    transport: Arc<T>,
-    destination: String,
-    shipment: Shipment,
-) -> Done {
-    let attempt = async {
-        let reference = reference(&*shared.ledger, &*transport, &destination, &shipment.body).await?;
-        shared.until_ours(shipment.partition).await;
-        // What the ledger took to answer is not the receiver's.
-        let begun = shared.clock.now();
-        let parcel = Parcel {
-            alert_id: &shipment.alert_id,
-            body: &shipment.body,
-            reference: reference.as_deref(),
-        };
-        let answer = transport.send(parcel).await;
-        Ok((begun, answer))
-    };
-    tokio::select! {
-        attempted = attempt => match attempted {
-            Ok((begun, answer)) => Done::Answered {
-                alert_id: shipment.alert_id.clone(),
-                begun,
-                answer,
-            },
-            Err(error) => Done::Unknown(error),
-        },
-        _ = shipment.cancelled => Done::Cancelled,
-    }
-}
-
-/// What the receiver called the first message of the episode, for transports that can refer to it. Its row
-/// is written before any later change of the episode is sent.
-async fn reference<L: Ledger, T: Transport>(
-    ledger: &L,
-    transport: &T,
-    destination: &str,
-    body: &str,
-) -> Result<Option<String>, store::Error> {
-    let later = body::place(body).filter(|place| !place.order.is_first() && !place.episode_id.is_empty());
-    match later {
-        Some(place) if transport.wants_reference() => ledger.reference(destination, &place.episode_id).await,
-        _ => Ok(None),
-    }
-}
-
-async fn reload_lane<L: Ledger>(shared: Arc<Shared<L>>, destination: String, reload: Reload) -> Done {
-    let query = WaitingQuery {
-        destination,
-        partitions: reload.partitions,
-        partition_count: *lock(&shared.partition_count),
-        limit: u32::try_from(reload.limit).unwrap_or(u32::MAX),
-    };
-    Done::Reloaded {
-        rows: shared.ledger.waiting(&query).await,
-        limit: reload.limit,
-    }
-}
-
-fn finish<L: Ledger>(shared: &Shared<L>, slot: &Slot, alert_id: &str, begun: i64, answer: &Answer) {
-    let now = shared.clock.now();
-    let Some(finished) = lock(&slot.lane).finish(alert_id, answer, begun, now) else {
-        return;
-    };
-    let row = &finished.row;
-    match finished.switched {
-        Some(Switched::Opened(pause)) => warn!(
-            destination = row.destination,
-            seconds = pause.as_secs_f64(),
-            error = row.error,
-            "no sign of life of the destination, sending nothing for a while"
-        ),
-        Some(Switched::Closed) => info!(destination = row.destination, "the destination is there again"),
-        None => {}
-    }
-    if row.status == DELIVERED {
-        if let Some(caused_at) = finished.caused_at {
-            let seconds = (now - caused_at).max(0) as f64 / 1_000.0;
-            shared.metrics.event_to_delivery.observe(seconds);
-        }
-        return;
-    }
-    warn!(
-        destination = row.destination,
-        alert_id,
-        attempt = row.attempt,
-        status = row.status,
-        error = row.error,
-        next_attempt_at = row.next_attempt_at,
-        "delivery failed"
-    );
-    if finished.disabled {
-        warn!(
-            destination = row.destination,
-            "the destination answered 410 gone and is disabled until a restart or a replay; remove it or mend its address"
-        );
     }
 }
 

@@ -2,15 +2,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use prometheus::Registry;
-use store::{AwaitingDigest, DigestQuery, DigestedEpisode, EpisodeDelivery};
+use store::{AwaitingDigest, DigestQuery, DigestedEpisode, EpisodeDelivery, WaitingDelivery, WaitingQuery};
 
 #[path = "engine/routing_tests.rs"]
 mod routing;
 
 use super::*;
 use crate::config::{Config, Destination};
-use crate::destination::{Means, Sender};
-use crate::lane::{CircuitLimits, FAILED, Limits, RETRYING};
+use crate::destination::{Means, Parcel, Sender};
+use crate::lane::{CircuitLimits, DELIVERED, FAILED, Limits, RETRYING};
+use crate::outcome::Answer;
 use crate::schedule::Schedule;
 use crate::testing::{Memory, PATIENCE, Receiver, Reply, SECRET, alert, everything_to};
 

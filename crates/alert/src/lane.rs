@@ -148,7 +148,7 @@ pub(crate) struct Finished {
     pub row: DeliveryRow,
     /// Set when delivered: when what caused it was received, milliseconds.
     pub caused_at: Option<i64>,
-    /// The destination wants nothing more.
+    /// The destination wants nothing more, which it had not said before.
     pub disabled: bool,
     /// What the answer did to the circuit.
     pub switched: Option<Switched>,
@@ -428,7 +428,7 @@ impl Lane {
         let body = job.body.clone();
         let caused_at = job.caused_at;
         let verdict = answer.verdict();
-        let disabled = verdict == Verdict::Gone;
+        let disabled = verdict == Verdict::Gone && !self.disabled;
         let switched = self.circuit.answered(&alert_id, answer.proves_alive(), now);
         self.sending -= 1;
 

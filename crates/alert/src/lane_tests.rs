@@ -575,6 +575,20 @@ fn gone_is_said_about_what_waits_in_clickhouse_alone_and_what_was_under_way() {
     assert_eq!((lane.held(), lane.is_parked()), (0, false));
 }
 
+#[test]
+fn gone_is_news_once() {
+    let mut lane = lane(limits());
+    hold(&mut lane, opened(1), NOW);
+    hold(&mut lane, opened(2), NOW);
+    let shipments = [lane.next(NOW).unwrap(), lane.next(NOW).unwrap()];
+    let news = shipments.map(|shipment| {
+        lane.finish(&shipment.alert_id, &status(410), NOW, NOW)
+            .unwrap()
+            .disabled
+    });
+    assert_eq!(news, [true, false]);
+}
+
 fn put_off(change: Change, by: i64) -> Change {
     Change {
         not_before: Some(NOW + by),

@@ -130,17 +130,7 @@ impl Process {
     /// Memory that it occupies now and at most so far, in KiB.
     pub fn memory_kib(&self) -> anyhow::Result<Memory> {
         let id = self.id().with_context(|| format!("{} does not run", self.name))?;
-        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let field = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-            let kib = kib.with_context(|| format!("/proc/{id}/status has no {name}"))?;
-            Ok(kib.trim().parse()?)
-        };
-        Ok(Memory {
-            now: field("VmRSS:")?,
-            most: field("VmHWM:")?,
-        })
+        memory_kib(id)
     }
 
     /// Processor time that it has used so far, the system's on its behalf among it.
@@ -156,6 +146,25 @@ impl Process {
         let all: Vec<&str> = log.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+}
+
+/// Memory that a process occupies now and at most so far, in KiB.
+///
+/// # Errors
+/// There is no such process.
+pub fn memory_kib(id: u32) -> anyhow::Result<Memory> {
+    let path = format!("/proc/{id}/status");
+    let status = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let field = |name: &str| -> anyhow::Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kib = kib.with_context(|| format!("{path} has no {name}"))?;
+        Ok(kib.trim().parse()?)
+    };
+    Ok(Memory {
+        now: field("VmRSS:")?,
+        most: field("VmHWM:")?,
+    })
 }
 
 /// Processor time that all threads of a process have used so far, the system's on their behalf among it.
