@@ -148,9 +148,11 @@ impl Bed {
             Action::ReadLanded { .. } => Answer::Landed(Vec::new()),
             Action::LookUp(_) => Answer::Seen(Vec::new()),
             Action::ReadAgain { .. } => Answer::Events(Vec::new()),
-            Action::Insert(insert) => {
-                if let Rows::Scores(rows) = insert.rows {
-                    self.written.scores += rows.len();
+            Action::Insert(inserts) => {
+                for insert in inserts {
+                    if let Rows::Scores(rows) = insert.rows {
+                        self.written.scores += rows.len();
+                    }
                 }
                 Answer::Done
             }

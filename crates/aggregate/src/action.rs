@@ -35,8 +35,8 @@ pub enum Action {
         /// The earliest `occurred_at` of interest.
         from: i64,
     },
-    /// Insert rows: [`Answer::Done`].
-    Insert(Insert),
+    /// Do these inserts, side by side or in any order: [`Answer::Done`] when all are done.
+    Insert(Vec<Insert>),
     /// Put a record where people can find it: [`Answer::Done`].
     SetAside(SetAside),
     /// Send changes of alerts: [`Answer::Done`].

@@ -15,7 +15,7 @@ pub struct Config {
     pub land_rows: usize,
     /// States are saved at least this often, in milliseconds. Default 10000.
     pub checkpoint_after_ms: i64,
-    /// An account with new events is evaluated at most this often, in milliseconds. Default 1000.
+    /// An account with new events is evaluated at most this often, in milliseconds. Default 200.
     pub evaluate_after_ms: i64,
     /// What evaluations found of an account is written at most this often, in milliseconds, unless
     /// it opens or ends an alert. Default 5000.
@@ -45,6 +45,9 @@ pub struct Config {
     pub look_up_every_id: bool,
     /// Records taken from the queue at a time at most. Default 20000.
     pub batch_records: usize,
+    /// Inserts that are done side by side, each into another table, where their order does not matter.
+    /// Default 4.
+    pub inserts: usize,
     /// How far back an account's daily rows are stated again when late events come, in days. Default
     /// 800.
     pub history_days: i64,
@@ -68,7 +71,7 @@ impl Default for Config {
             land_after_ms: 1_000,
             land_rows: 100_000,
             checkpoint_after_ms: 10_000,
-            evaluate_after_ms: 1_000,
+            evaluate_after_ms: 200,
             write_after_ms: 5_000,
             sweep_seconds: 3_600,
             evaluation_rows: 20_000,
@@ -79,6 +82,7 @@ impl Default for Config {
             remember_ids: 500_000,
             look_up_every_id: false,
             batch_records: 20_000,
+            inserts: 4,
             history_days: 800,
             history_accounts: 100,
             rebuild_accounts: 200,
@@ -92,7 +96,7 @@ impl Default for Config {
 impl Config {
     /// What is wrong, and what would be right; `None` when all is well.
     pub fn problem(&self) -> Option<String> {
-        let at_least_one: [(&str, i64); 14] = [
+        let at_least_one: [(&str, i64); 15] = [
             ("partitions", i64::from(self.partitions)),
             ("land_after_ms", self.land_after_ms),
             ("land_rows", self.land_rows as i64),
@@ -107,6 +111,7 @@ impl Config {
             ("rebuild_tasks", self.rebuild_tasks as i64),
             ("segments_seconds", self.segments_seconds),
             ("batch_records", self.batch_records as i64),
+            ("inserts", self.inserts as i64),
         ];
         let (name, value) = at_least_one.into_iter().find(|(_, value)| *value < 1)?;
         Some(format!("aggregate.{name} is {value}; it must be at least 1"))

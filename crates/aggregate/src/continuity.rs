@@ -12,7 +12,8 @@ use stream::{KafkaConfig, Scan, Span, TopicReader, topics};
 use tokio::time::Duration;
 use tracing::warn;
 
-use crate::worker::{Error, Worker};
+use crate::outlet::Outlet;
+use crate::worker::Error;
 
 /// How far below the checkpoint the newest row is looked for at first; it lies further down only where
 /// everything since was a repeat.
@@ -55,7 +56,7 @@ pub(crate) fn is_there(row: &SeenEvent, records: &Records) -> bool {
     record.is_some_and(|(account, id)| *account == row.account_id && *id == row.event_id)
 }
 
-impl Worker {
+impl Outlet {
     /// Sees that the log holds what landed last of each of these partitions.
     ///
     /// # Errors

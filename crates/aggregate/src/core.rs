@@ -3,8 +3,10 @@
 //!
 //! What holds: one [`Action`] is done at a time, in the order in which recovery relies on them (events,
 //! then what is derived from them, then the states, then the checkpoint, then the commit), so the process
-//! may die between any two. What was handed out counts as done: if an action cannot be done, the core is
-//! dropped, and the partitions are taken over anew from their checkpoints.
+//! may die between any two. What goes out together is taken at one instant, a *cut*: the states that it saves
+//! know of no event but those that it lands or that have landed. Folding and evaluating go on while a cut is
+//! written. What was handed out counts as done: if an action cannot be done, the core is dropped, and the
+//! partitions are taken over anew from their checkpoints.
 
 mod recovery;
 mod writing;
@@ -24,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::partition::{History, HistoryRequest, Partition, Recount, Taken};
 
 use recovery::Recovering;
+use writing::Which;
 
 /// Accounts of one partition that are evaluated before the next look at the queue.
 const EVALUATED_AT_A_TIME: usize = 2_000;
@@ -106,10 +109,16 @@ pub enum Incoming {
     Bad(SetAside),
 }
 
+/// Parts of the partitions whose checkpoints are moved one after another, so that none holds up the alerts
+/// for long.
+const CHECKPOINT_TURNS: i64 = 4;
+
 /// Records of a partition that wait to be folded, and what was asked about them.
 #[derive(Default)]
 struct Queue {
     records: VecDeque<(i64, Incoming)>,
+    /// Whether something has to be done before the next one can be folded.
+    is_blocked: bool,
     /// Offsets of events that were looked up because their ids may have been forgotten …
     asked: HashSet<i64>,
     /// … and of those that are repeats.
@@ -119,23 +128,29 @@ struct Queue {
 /// What is still to be done, in order.
 enum Todo {
     Act(Action),
+    /// An action whose answer is awaited.
+    Ask(Action, Awaited),
     Recover(i32),
-    Fold(i32),
     /// A record was set aside.
     Skip(i32, i64),
-    Land,
-    Landed,
+    /// What kept a partition from being folded has been done.
+    Unblock(i32),
+    /// The events of these partitions that were taken first have landed.
+    Landed(Vec<i32>),
     Recount,
-    WriteEvaluations,
-    Save,
-    SaveAndTell(Vec<(i32, usize)>),
     Told(Vec<(i32, usize)>, Vec<AlertChange>),
+    /// Everything of a cut that was begun then is written.
+    Written {
+        begun_at: i64,
+        is_checkpoint: bool,
+    },
 }
 
 /// What the answer that is awaited is for.
 enum Awaited {
     Nothing,
     Recovery(Box<Recovering>),
+    Start(Box<Partition>),
     /// Offsets of a partition, with the account and the id of each.
     LookUp(i32, Vec<(i64, (String, String))>),
     Recount(Vec<(i32, Recount)>),
@@ -157,13 +172,20 @@ pub struct Core {
     partitions: BTreeMap<i32, Partition>,
     queues: BTreeMap<i32, Queue>,
     segments: Arc<SegmentBaselines>,
+    /// Partitions with records that may be folded.
+    to_fold: BTreeSet<i32>,
     todo: VecDeque<Todo>,
-    awaited: Awaited,
+    /// Of the action that was handed out and has not been answered.
+    awaited: Option<Awaited>,
+    /// Cuts that are not all written.
+    cuts: usize,
+    /// While days are counted anew nothing is folded and nobody evaluated.
+    is_recounting: bool,
     /// Records that make folding fail, and why.
     poison: BTreeMap<(i32, i64), String>,
-    landed_at: i64,
-    evaluations_written_at: i64,
+    written_at: i64,
     checkpointed_at: i64,
+    recounts_sought_at: i64,
     token_base: String,
     tokens: u64,
 }
@@ -185,47 +207,74 @@ impl Core {
             partitions: BTreeMap::new(),
             queues: BTreeMap::new(),
             segments: Arc::default(),
+            to_fold: BTreeSet::new(),
             todo: VecDeque::new(),
-            awaited: Awaited::Nothing,
+            awaited: None,
+            cuts: 0,
+            is_recounting: false,
             poison,
-            landed_at: now,
-            evaluations_written_at: now,
+            written_at: now,
             checkpointed_at: now,
+            recounts_sought_at: now,
             token_base,
             tokens: 0,
         }
     }
 
-    /// The next thing to do; `None` when there is nothing until something happens. Each action must be
-    /// answered ([`Core::answer`]) before the next is asked for.
+    /// Folds what has come, and says what is to be done next: `None` while an action is not answered
+    /// ([`Core::answer`]), and when there is nothing to do until something happens.
     ///
     /// # Errors
     /// [`CoreError::Poison`]; the core can only be dropped then.
     pub fn next(&mut self, now: i64) -> Result<Option<Action>, CoreError> {
-        while let Some(todo) = self.todo.pop_front() {
+        loop {
+            self.fold_what_came(now)?;
+            if self.awaited.is_some() {
+                return Ok(None);
+            }
+            let Some(todo) = self.todo.pop_front() else {
+                return Ok(None);
+            };
             match todo {
-                Todo::Act(action) => return Ok(Some(action)),
+                Todo::Act(action) => {
+                    self.awaited = Some(Awaited::Nothing);
+                    return Ok(Some(action));
+                }
+                Todo::Ask(action, awaited) => {
+                    self.awaited = Some(awaited);
+                    return Ok(Some(action));
+                }
                 Todo::Recover(number) => self.plan_recovery(number)?,
-                Todo::Fold(number) => self.fold(number, now)?,
                 Todo::Skip(number, offset) => {
                     if let Some(partition) = self.partitions.get_mut(&number) {
                         partition.skip(offset);
                     }
                 }
-                Todo::Land => self.plan_landing(now),
-                Todo::Landed => {
-                    for partition in self.partitions.values_mut() {
-                        partition.events_landed();
+                Todo::Unblock(number) => {
+                    if let Some(queue) = self.queues.get_mut(&number) {
+                        queue.is_blocked = false;
+                        self.to_fold.insert(number);
                     }
                 }
+                Todo::Landed(numbers) => self.landed(&numbers),
                 Todo::Recount => self.plan_recounts(now),
-                Todo::WriteEvaluations => self.plan_evaluations(now),
-                Todo::Save => self.plan_save(now),
-                Todo::SaveAndTell(places) => self.plan_telling(places, now),
                 Todo::Told(places, changes) => self.told(&places, &changes),
+                Todo::Written {
+                    begun_at,
+                    is_checkpoint,
+                } => self.written(begun_at, is_checkpoint, now),
             }
         }
-        Ok(None)
+    }
+
+    /// Whether nothing is being done and nothing waits to be done.
+    pub fn is_idle(&self) -> bool {
+        self.awaited.is_none() && self.todo.is_empty()
+    }
+
+    /// Whether so much waits to be written that no more records should be handed in for now.
+    pub fn is_full(&self) -> bool {
+        self.waiting(|partition| partition.waiting.events.len()) >= 2 * self.config.land_rows
     }
 
     /// Takes what came of the action that was handed out last.
@@ -233,15 +282,16 @@ impl Core {
     /// # Errors
     /// When a partition's past cannot be gone on from; the core can only be dropped then.
     pub fn answer(&mut self, answer: Answer, now: i64) -> Result<(), CoreError> {
-        match std::mem::replace(&mut self.awaited, Awaited::Nothing) {
-            Awaited::Nothing => {}
-            Awaited::Recovery(recovering) => self.recovered(*recovering, answer, now)?,
-            Awaited::LookUp(number, asked) => {
+        match self.awaited.take() {
+            None | Some(Awaited::Nothing) => {}
+            Some(Awaited::Recovery(recovering)) => self.recovered(*recovering, answer, now)?,
+            Some(Awaited::Start(partition)) => self.started(*partition),
+            Some(Awaited::LookUp(number, asked)) => {
                 if let Answer::Seen(found) = answer {
                     self.looked_up(number, asked, found);
                 }
             }
-            Awaited::Recount(recounts) => {
+            Some(Awaited::Recount(recounts)) => {
                 if let Answer::Events(events) = answer {
                     self.recounted(&recounts, events, now);
                 }
@@ -250,8 +300,9 @@ impl Core {
         Ok(())
     }
 
-    /// These partitions are ours now.
+    /// These partitions are ours now. One that was held goes on from what was taken for its checkpoint.
     pub fn assigned(&mut self, numbers: &[i32]) {
+        self.forget(numbers);
         self.todo
             .extend(numbers.iter().map(|number| Todo::Recover(*number)));
     }
@@ -288,7 +339,6 @@ impl Core {
     /// Takes records, in the order of their offsets within each partition. Those of partitions that are
     /// not held, and those that were taken before, are dropped.
     pub fn records(&mut self, records: impl IntoIterator<Item = (i32, i64, Incoming)>) {
-        let mut touched = BTreeSet::new();
         for (number, offset, incoming) in records {
             let Some(partition) = self.partitions.get(&number) else {
                 continue;
@@ -298,9 +348,18 @@ impl Core {
             }
             let queue = self.queues.entry(number).or_default();
             queue.records.push_back((offset, incoming));
-            touched.insert(number);
+            self.to_fold.insert(number);
         }
-        self.todo.extend(touched.into_iter().map(Todo::Fold));
+    }
+
+    fn fold_what_came(&mut self, now: i64) -> Result<(), CoreError> {
+        if self.is_recounting {
+            return Ok(());
+        }
+        for number in std::mem::take(&mut self.to_fold) {
+            self.fold(number, now)?;
+        }
+        Ok(())
     }
 
     /// Folds what waits of a partition, up to the first record that something has to be done for before.
@@ -309,6 +368,9 @@ impl Core {
         else {
             return Ok(());
         };
+        if queue.is_blocked {
+            return Ok(());
+        }
         while let Some((offset, incoming)) = queue.records.pop_front() {
             let event = match incoming {
                 Incoming::Event(event) => event,
@@ -358,6 +420,7 @@ impl Core {
         }
         queue.asked.clear();
         queue.seen.clear();
+        partition.forget_landed();
         if let Some(watermark) = partition.watermark {
             let label = number.to_string();
             self.metrics
@@ -372,10 +435,11 @@ impl Core {
     /// Has a record set aside, and goes on with the partition afterwards.
     fn set_aside(&mut self, bad: SetAside) {
         let (number, offset) = (bad.number, bad.offset);
+        self.block(number);
         self.do_first([
             Todo::Act(Action::SetAside(bad)),
             Todo::Skip(number, offset),
-            Todo::Fold(number),
+            Todo::Unblock(number),
         ]);
     }
 
@@ -395,8 +459,16 @@ impl Core {
         }
         self.metrics.late_lookups.inc_by(asked.len() as u64);
         let pairs = asked.iter().map(|(_, pair)| pair.clone()).collect();
-        self.awaited = Awaited::LookUp(number, asked);
-        self.do_first([Todo::Act(Action::LookUp(pairs)), Todo::Fold(number)]);
+        let look_up = Todo::Ask(Action::LookUp(pairs), Awaited::LookUp(number, asked));
+        self.block(number);
+        self.do_first([look_up, Todo::Unblock(number)]);
+    }
+
+    /// Folds nothing more of a partition until [`Todo::Unblock`].
+    fn block(&mut self, number: i32) {
+        if let Some(queue) = self.queues.get_mut(&number) {
+            queue.is_blocked = true;
+        }
     }
 
     /// An event whose account has had its id at a lower offset is a repeat. A row at its own offset is the
@@ -427,6 +499,9 @@ impl Core {
 
     /// Evaluates what is due, and plans what has to be written by now.
     pub fn see_to_what_is_due(&mut self, now: i64, outlook: &Outlook<'_>) {
+        if self.is_recounting {
+            return;
+        }
         let mut alerting = Vec::new();
         for partition in self.partitions.values_mut() {
             let lag = (outlook.lag)(partition.number);
@@ -441,28 +516,31 @@ impl Core {
             alerting.extend(places.into_iter().map(|place| (partition.number, place)));
         }
         if !alerting.is_empty() {
-            self.todo
-                .extend([Todo::Land, Todo::WriteEvaluations, Todo::SaveAndTell(alerting)]);
+            self.tell(alerting, now);
+        }
+        // What comes while a cut is written goes out with the next.
+        if self.cuts > 0 {
+            return;
+        }
+        if is_over(self.recounts_sought_at, RECOUNT_AFTER_MS, now) {
+            self.recounts_sought_at = now;
+            if self.partitions.values().any(|one| one.has_recounts(now)) {
+                self.begin_recounts(now);
+                return;
+            }
+        }
+        let turn = self.config.checkpoint_after_ms / CHECKPOINT_TURNS;
+        if is_over(self.checkpointed_at, turn, now) {
+            self.checkpointed_at = now;
+            self.save(Which::Due, now);
+            return;
         }
         let events = self.waiting(|partition| partition.waiting.events.len());
         let evaluations =
             self.waiting(|partition| partition.waiting.metrics.len() + partition.waiting.daily.len());
-        let land_after = self.config.land_after_ms;
-        if events >= self.config.land_rows || (events > 0 && is_over(self.landed_at, land_after, now)) {
-            self.todo.push_back(Todo::Land);
-        }
-        let is_due = is_over(self.evaluations_written_at, land_after, now);
-        if evaluations >= self.config.evaluation_rows || (evaluations > 0 && is_due) {
-            self.todo.push_back(Todo::WriteEvaluations);
-        }
-        let has_recounts = self
-            .partitions
-            .values()
-            .any(|partition| partition.has_recounts(now));
-        if is_over(self.checkpointed_at, self.config.checkpoint_after_ms, now)
-            || (has_recounts && is_over(self.checkpointed_at, RECOUNT_AFTER_MS, now))
-        {
-            self.checkpoint(now);
+        let is_due = events + evaluations > 0 && is_over(self.written_at, self.config.land_after_ms, now);
+        if is_due || events >= self.config.land_rows || evaluations >= self.config.evaluation_rows {
+            self.write(now);
         }
     }
 
@@ -472,23 +550,21 @@ impl Core {
 
     /// Plans to save everything that changed, and to move the checkpoints.
     pub fn checkpoint(&mut self, now: i64) {
-        self.checkpointed_at = now;
-        self.todo
-            .extend([Todo::Land, Todo::Recount, Todo::WriteEvaluations, Todo::Save]);
+        self.save(Which::All, now);
     }
 
     /// Accounts whose histories are to be stated now, `config.history_accounts` of them at most. Each is
     /// answered by [`Core::history_stated`] or [`Core::history_failed`].
     pub fn take_histories(&mut self, now: i64) -> Vec<(i32, HistoryRequest)> {
         let mut requests = Vec::new();
+        // What is on its way is more urgent than what was, and would have it stated twice.
+        if self.is_recounting || !self.partitions.values().all(Partition::has_caught_up) {
+            return requests;
+        }
         for partition in self.partitions.values_mut() {
             let left = self.config.history_accounts - requests.len();
             if left == 0 {
                 break;
-            }
-            // A history is read from what has landed.
-            if !partition.waiting.events.is_empty() {
-                continue;
             }
             let found = partition.take_histories(now, left);
             requests.extend(found.into_iter().map(|request| (partition.number, request)));

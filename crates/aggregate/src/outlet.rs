@@ -1,21 +1,67 @@
 //! Doing what the core wants done, with ClickHouse and Kafka. Each thing is waited for until it is done
 //! for certain, a partition is another worker's, or the process has to stop.
 
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::stream::{self as futures, TryStreamExt};
 use health::AlertChange;
 use prost::Message;
-use stream::{EARLIEST, Producer, topics};
+use store::Store;
+use stream::{ConsumerHandle, EARLIEST, KafkaConfig, Producer, topics};
+use tokio::sync::watch;
 use tokio::time::Duration;
 use tracing::warn;
 
 use crate::action::{Action, Answer, Insert, Rows, SetAside};
-use crate::worker::{Error, Worker, no_rebuild_stands};
+use crate::config::Config;
+use crate::worker::{Error, no_rebuild_stands};
 
 /// How often something in progress looks whether the partitions are still ours.
 const FENCE_INTERVAL: Duration = Duration::from_millis(250);
 
-impl Worker {
+/// The partitions that the worker writes for.
+#[derive(Clone)]
+pub(crate) struct Held {
+    numbers: Arc<Mutex<BTreeSet<i32>>>,
+    handle: ConsumerHandle,
+}
+
+impl Held {
+    /// None yet.
+    pub(crate) fn none(handle: ConsumerHandle) -> Held {
+        Held {
+            numbers: Arc::default(),
+            handle,
+        }
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut BTreeSet<i32>)) {
+        change(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether nothing of them is another worker's.
+    pub(crate) fn are_ours(&self) -> bool {
+        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.iter().all(|number| self.handle.is_owned(*number))
+    }
+}
+
+/// The way to ClickHouse and Kafka.
+#[derive(Clone)]
+pub(crate) struct Outlet {
+    pub(crate) config: Arc<Config>,
+    /// Takes nothing any more once a partition is another worker's.
+    pub(crate) store: Store,
+    pub(crate) held: Held,
+    pub(crate) handle: ConsumerHandle,
+    pub(crate) kafka: KafkaConfig,
+    pub(crate) producer: Producer,
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+impl Outlet {
     pub(crate) async fn act(&self, action: Action) -> Result<Answer, Error> {
         match action {
             Action::ReadCheckpoint(number) => {
@@ -38,8 +84,10 @@ impl Worker {
                 let found = self.fenced(self.store.events_since(&accounts, from)).await?;
                 Ok(Answer::Events(found))
             }
-            Action::Insert(insert) => {
-                self.fenced(self.insert(&insert)).await?;
+            Action::Insert(inserts) => {
+                let begun = inserts.into_iter().map(|insert| Ok(self.insert(insert)));
+                let all = futures::iter(begun).try_buffer_unordered(self.config.inserts);
+                self.fenced(all.try_collect::<()>()).await?;
                 Ok(Answer::Done)
             }
             Action::SetAside(bad) => {
@@ -65,7 +113,7 @@ impl Worker {
         }
     }
 
-    async fn insert(&self, insert: &Insert) -> Result<(), store::Error> {
+    async fn insert(&self, insert: Insert) -> Result<(), store::Error> {
         let token = insert.token.as_str();
         match &insert.rows {
             Rows::Events(rows) => self.store.insert_events(token, rows).await,

@@ -13,12 +13,12 @@
 mod past;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use event::Event;
-use health::{Account, AlertChange, Evaluation, Mode, Model, Recall, SegmentBaselines, Stage, Tier};
+use health::{Account, AlertChange, Evaluation, Mode, Model, NUMBERS, Recall, SegmentBaselines, Stage, Tier};
 use store::{AccountRow, DailyRow, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
 use tracing::error;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -67,6 +67,8 @@ struct Entry {
     written_print: u64,
     /// Whether its history is being stated.
     is_history_asked: bool,
+    /// Whether what it had to send is being sent.
+    is_telling: bool,
 }
 
 /// Places of accounts by when they are next looked at, the earliest first.
@@ -89,6 +91,15 @@ pub(crate) struct Unsaved {
     pub(crate) daily: Vec<DailyRow>,
     pub(crate) accounts: Vec<AccountRow>,
     pub(crate) users: Vec<UserRow>,
+}
+
+/// Events that go out together.
+struct Landing {
+    /// Account and id of each.
+    ids: HashSet<u128>,
+    /// Everything that was folded below this offset is among them, or has landed before.
+    below: i64,
+    has_landed: bool,
 }
 
 /// How a record was taken.
@@ -127,8 +138,14 @@ pub(crate) struct Partition {
     /// Ids remembered over all accounts, and at how many the older ones are forgotten.
     remembered: usize,
     forget_at: usize,
-    /// Account and id of each event that waits to land.
+    /// Account and id of each event that waits to land …
     unlanded: HashSet<u128>,
+    /// … and of those that are being landed, the oldest first.
+    landings: VecDeque<Landing>,
+    /// Below it everything has landed that was folded.
+    landed_below: i64,
+    /// When its checkpoint was last moved.
+    pub(crate) checkpointed_at: i64,
     pub(crate) waiting: Waiting,
     /// When the newest event came that was of the past.
     old_event_at: i64,
@@ -180,6 +197,9 @@ impl Partition {
             remembered,
             forget_at,
             unlanded: HashSet::new(),
+            landings: VecDeque::new(),
+            landed_below: past.next_offset,
+            checkpointed_at: now,
             waiting: Waiting::default(),
             old_event_at: i64::MIN / 2,
             caught_up_at: i64::MIN,
@@ -235,10 +255,16 @@ impl Partition {
             Recall::New => self.config.look_up_every_id,
             Recall::Forgotten => true,
         };
-        may_be_a_repeat
-            && !self
-                .unlanded
-                .contains(&identity(&event.account_id, &event.event_id))
+        may_be_a_repeat && !self.is_landing(identity(&event.account_id, &event.event_id))
+    }
+
+    /// Whether an event waits to land, or is being landed.
+    fn is_landing(&self, identity: u128) -> bool {
+        self.unlanded.contains(&identity)
+            || self
+                .landings
+                .iter()
+                .any(|landing| landing.ids.contains(&identity))
     }
 
     /// Takes the event at `offset`, which must be the next or a later one. `was_seen` is the answer of
@@ -261,15 +287,16 @@ impl Partition {
             None => self.add(Account::new(&event.account_id), now),
         };
         let identity = identity(&event.account_id, &event.event_id);
-        let entry = &mut self.entries[place];
+        let entry = &self.entries[place];
         if offset <= entry.account.offset() {
             return Taken::Replayed;
         }
         let is_known = match entry.account.recall(&event) {
             Recall::New if !self.config.look_up_every_id => false,
             Recall::Known => true,
-            Recall::New | Recall::Forgotten => was_seen || self.unlanded.contains(&identity),
+            Recall::New | Recall::Forgotten => was_seen || self.is_landing(identity),
         };
+        let entry = &mut self.entries[place];
         if is_known {
             entry.account.pass(offset);
             return Taken::Duplicate;
@@ -340,9 +367,41 @@ impl Partition {
         self.is_moved = true;
     }
 
-    /// The events have landed.
+    /// The events that wait to land. Whoever takes them must see them landed, in the order in which they
+    /// were taken, and say so: [`Partition::events_landed`].
+    pub(crate) fn take_events(&mut self) -> Vec<EventRow> {
+        self.landings.push_back(Landing {
+            ids: std::mem::take(&mut self.unlanded),
+            below: self.next_offset,
+            has_landed: false,
+        });
+        std::mem::take(&mut self.waiting.events)
+    }
+
+    /// What was taken first by [`Partition::take_events`], of what had not landed yet, has landed.
     pub(crate) fn events_landed(&mut self) {
-        self.unlanded.clear();
+        if let Some(landing) = self.landings.iter_mut().find(|landing| !landing.has_landed) {
+            landing.has_landed = true;
+            self.landed_below = landing.below;
+        }
+    }
+
+    /// Forgets the ids of what has landed: from now on they are found there. Not to be called while events
+    /// wait that were looked up before.
+    pub(crate) fn forget_landed(&mut self) {
+        while self.landings.front().is_some_and(|landing| landing.has_landed) {
+            self.landings.pop_front();
+        }
+    }
+
+    /// Whether everything that was folded has landed.
+    fn has_all_landed(&self) -> bool {
+        self.waiting.events.is_empty() && self.landings.iter().all(|landing| landing.has_landed)
+    }
+
+    /// Whether every event that an account has folded has landed.
+    fn has_landed(&self, account: &Account) -> bool {
+        account.offset() < self.landed_below || self.has_all_landed()
     }
 
     /// Evaluates the accounts that are due, first `most` at most of those that have had an event of now,
@@ -413,11 +472,12 @@ impl Partition {
         hurried + swept
     }
 
-    /// Accounts with something to send; their states have to be saved before it is sent.
+    /// Accounts with something to send; their states have to be saved before it is sent. Each is answered
+    /// by [`Partition::sent`] and does not come up again before.
     pub(crate) fn take_alerting(&mut self) -> Vec<usize> {
         let mut alerting = std::mem::take(&mut self.alerting);
+        alerting.retain(|place| !std::mem::replace(&mut self.entries[*place].is_telling, true));
         alerting.sort_unstable();
-        alerting.dedup();
         alerting
     }
 
@@ -440,9 +500,16 @@ impl Partition {
         self.entries[place].account.outbox()
     }
 
-    /// What the account had to send has been sent.
-    pub(crate) fn sent(&mut self, place: usize) {
-        self.entries[place].account.clear_outbox();
+    /// These changes have been sent. What the account has found to send meanwhile comes up next.
+    pub(crate) fn sent(&mut self, place: usize, changes: &HashSet<&str>) {
+        let entry = &mut self.entries[place];
+        entry
+            .account
+            .take_out_of_outbox(|change| changes.contains(change.alert_id.as_str()));
+        entry.is_telling = false;
+        if !entry.account.outbox().is_empty() {
+            self.alerting.push(place);
+        }
         self.mark_unsaved(place);
     }
 
@@ -599,6 +666,7 @@ impl Partition {
             written_at: i64::MIN / 2,
             written_print: 0,
             is_history_asked: false,
+            is_telling: false,
         });
         self.schedule(place, now);
         place
@@ -660,25 +728,64 @@ fn identity(account_id: &str, event_id: &str) -> u128 {
     xxh3_128(&bytes)
 }
 
-/// Stands for what an evaluation found, whenever it was.
+/// Stands for what an evaluation found, whenever it was: numbers to three digits, ages to whole days, so that
+/// what only grows older is not something new.
 fn fingerprint(evaluation: &Evaluation) -> u64 {
-    struct Hashed(Xxh3);
-    impl std::fmt::Write for Hashed {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.update(text.as_bytes());
-            Ok(())
-        }
+    let Evaluation {
+        metrics,
+        scores,
+        stage,
+        tier,
+        ..
+    } = evaluation;
+    let mut hash = Xxh3::new();
+    let mut note = |value: Option<f64>| hash.update(&value.unwrap_or(f64::NAN).to_bits().to_le_bytes());
+    for (name, value) in NUMBERS.iter().zip(metrics.numbers()) {
+        note(value.map(|value| if is_age(name) { value.floor() } else { rounded(value) }));
     }
-    let mut hashed = Hashed(Xxh3::new());
-    let found = (
-        &evaluation.metrics,
-        &evaluation.scores,
-        evaluation.stage,
-        evaluation.tier,
-    );
-    // Writing into a hash cannot fail.
-    let _ = std::fmt::write(&mut hashed, format_args!("{found:?}"));
-    hashed.0.digest()
+    let found = [
+        scores.health,
+        scores.ttv,
+        scores.activity,
+        scores.adoption,
+        scores.sentiment,
+        scores.support,
+        scores.churn_risk,
+        scores.expansion,
+        Some(scores.confidence),
+    ];
+    for score in found {
+        note(score.map(rounded));
+    }
+    note(Some(f64::from(*stage as u8)));
+    note(Some(f64::from(*tier as u8)));
+    for driver in &scores.drivers {
+        note(Some(rounded(driver.points)));
+        note(driver.baseline.map(rounded));
+    }
+    for milestone in &metrics.milestones {
+        note(Some(f64::from(milestone.state as u8)));
+    }
+    let names = scores.drivers.iter().map(|driver| driver.input);
+    for name in names.chain(metrics.unused_key_features.iter().map(String::as_str)) {
+        hash.update(name.as_bytes());
+        hash.update(&[0]);
+    }
+    hash.digest()
+}
+
+/// Whether a number grows with the time alone.
+fn is_age(name: &str) -> bool {
+    name.ends_with("_days") || name == "days_in_stage"
+}
+
+/// A number to three digits.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 || !value.is_finite() {
+        return value;
+    }
+    let unit = 10_f64.powi(value.abs().log10().floor() as i32 - 2);
+    (value / unit).round() * unit
 }
 
 #[cfg(test)]

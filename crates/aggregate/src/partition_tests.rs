@@ -63,6 +63,21 @@ pub(super) fn evaluated_at(partition: &Partition, account: &str) -> Vec<i64> {
         .collect()
 }
 
+/// Lands what waits, and returns it.
+fn land(partition: &mut Partition) -> Vec<EventRow> {
+    let rows = partition.take_events();
+    partition.events_landed();
+    partition.forget_landed();
+    rows
+}
+
+/// Everything that an account has to send has been sent.
+pub(super) fn send_all(partition: &mut Partition, place: usize) {
+    let changes = partition.outbox(place).to_vec();
+    let sent = changes.iter().map(|change| change.alert_id.as_str()).collect();
+    partition.sent(place, &sent);
+}
+
 #[test]
 fn an_event_of_now_is_evaluated_at_once_and_then_at_most_once_a_second() {
     let model = model();
@@ -175,6 +190,7 @@ fn silence_is_noticed_by_the_hour() {
 
 /// Answers the requests for history from the events that landed.
 fn state_histories(partition: &mut Partition, landed: &[(i64, Event)], now: i64) -> usize {
+    land(partition);
     let model = model();
     let requests = partition.take_histories(now, 100);
     let stated = requests.len();
@@ -289,7 +305,7 @@ fn a_late_event_has_the_rows_since_stated_again_and_an_alarm_that_it_proves_wron
             .clone()
             .any(|change| change.rule == "silence" && change.change == "opened")
     );
-    partition.sent(place);
+    send_all(&mut partition, place);
     partition.waiting = Waiting::default();
 
     // It was there all the time, but its events were not.
@@ -350,7 +366,7 @@ fn an_account_in_trouble_is_alerted_about_when_its_history_has_come_to_an_end() 
         .map(|change| change.rule.as_str())
         .collect();
     assert!(told.contains(&"silence"), "{told:?}");
-    partition.sent(alerting[0]);
+    send_all(&mut partition, alerting[0]);
     partition.evaluate_due(now + 2 * HOUR, true, 100, false, |_| {});
     assert!(partition.take_alerting().is_empty(), "told once");
 }
@@ -415,6 +431,78 @@ fn what_was_to_be_sent_when_the_process_died_is_sent_by_the_next_owner() {
 }
 
 #[test]
+fn what_is_found_to_be_told_while_something_is_being_told_comes_up_next() {
+    let model = model();
+    let mut partition = empty(&model, NOON);
+    let ticket = |id: &str, name: &str, at: i64| Event {
+        properties: r#"{"ticket_id":"t1"}"#.into(),
+        ..event("acme", id, EventType::Ticket, name, at)
+    };
+    partition.take(ticket("e1", "opened", NOON), 0, false, NOON);
+    partition.take(ticket("e2", "escalated", NOON), 1, false, NOON);
+    partition.evaluate_due(NOON, true, 100, false, |_| {});
+    let place = partition.take_alerting()[0];
+    let being_sent = partition.outbox(place).to_vec();
+    let ids = being_sent.iter().map(|change| change.alert_id.as_str()).collect();
+
+    partition.take(ticket("e3", "resolved", NOON + SECOND), 2, false, NOON + SECOND);
+    partition.evaluate_due(NOON + HOUR, true, 100, false, |_| {});
+    assert!(partition.take_alerting().is_empty(), "one thing after the other");
+    partition.sent(place, &ids);
+    assert_eq!(partition.take_alerting(), [place]);
+    let next: Vec<&str> = partition
+        .outbox(place)
+        .iter()
+        .map(|change| change.change.as_str())
+        .collect();
+    assert_eq!(next, ["resolved"], "and what was sent is not sent again");
+}
+
+#[test]
+fn a_history_waits_until_the_accounts_own_events_have_landed() {
+    let model = model();
+    let now = NOON + 10 * DAY_MS;
+    let mut partition = empty(&model, now);
+    partition.take(login("acme", "old", NOON + 5 * DAY_MS), 0, false, now);
+    partition.take(login("acme", "older", NOON), 1, false, now);
+    let rows = partition.take_events();
+    assert_eq!(rows.len(), 2);
+    partition.take(login("other", "e", now), 2, false, now);
+    let settled = now + 11 * SECOND;
+    partition.evaluate_due(settled, true, 100, false, |_| {});
+    let asked = |partition: &mut Partition| -> Vec<String> {
+        let requests = partition.take_histories(settled, 10);
+        requests.into_iter().map(|request| request.account_id).collect()
+    };
+    assert_eq!(asked(&mut partition), [""; 0], "it is being landed");
+    partition.events_landed();
+    assert_eq!(asked(&mut partition), ["acme"], "what waits is another's");
+}
+
+#[test]
+fn what_was_looked_up_before_it_landed_is_recognised_after() {
+    let model = model();
+    let mut partition = empty(&model, NOON);
+    for number in 0..20 {
+        let at = NOON + number * 3 * HOUR;
+        partition.take(login("acme", &format!("e{number}"), at), number, false, at);
+    }
+    let now = NOON + 60 * HOUR;
+    // Both were asked about when neither had landed.
+    let twice = login("acme", "again", NOON - DAY_MS);
+    assert!(partition.must_look_up(&twice, 20));
+    partition.take(twice.clone(), 20, false, now);
+    partition.take_events();
+    partition.events_landed();
+    assert_eq!(partition.take(twice.clone(), 21, false, now), Taken::Duplicate);
+    partition.forget_landed();
+    assert!(
+        partition.must_look_up(&twice, 22),
+        "from now on it is found where it landed"
+    );
+}
+
+#[test]
 fn a_day_that_the_account_lets_go_before_it_was_saved_is_written_all_the_same() {
     let model = model();
     let mut partition = empty(&model, NOON);
@@ -457,8 +545,7 @@ impl Tables {
     }
 
     fn land(&mut self, partition: &mut Partition) {
-        self.events.append(&mut partition.waiting.events);
-        partition.events_landed();
+        self.events.append(&mut land(partition));
         for row in std::mem::take(&mut partition.waiting.daily) {
             self.daily.insert((row.account_id.clone(), row.day), row);
         }

@@ -1,25 +1,27 @@
 //! The wheel: takes what the consumer hands over, folds it, and sees to what is due.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use health::{Model, SegmentBaselines};
 use prometheus::Registry;
 use store::Store;
 use stream::{
-    ConsumerEvent, ConsumerEvents, ConsumerHandle, ConsumerMetrics, ConsumerOptions, KafkaConfig, Membership,
-    Producer, Record, StartFrom, consume, topics,
+    ConsumerEvent, ConsumerEvents, ConsumerMetrics, ConsumerOptions, KafkaConfig, Membership, Producer,
+    Record, StartFrom, consume, topics,
 };
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, Instant, MissedTickBehavior};
 use tracing::{error, info, warn};
 
-use crate::action::SetAside;
+use crate::action::{Answer, SetAside};
 use crate::config::Config;
 use crate::core::{Core, CoreError, Incoming, Outlook};
 use crate::history::{Ended, Histories};
 use crate::metrics::Metrics;
+use crate::outlet::{Held, Outlet};
 use crate::upstream::{Upstream, UpstreamConfig};
 use crate::wall_ms;
 
@@ -100,36 +102,13 @@ impl From<store::Error> for Error {
     }
 }
 
-/// The partitions that the worker writes for.
-#[derive(Clone)]
-pub(crate) struct Held {
-    numbers: Arc<Mutex<BTreeSet<i32>>>,
-    handle: ConsumerHandle,
-}
-
-impl Held {
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<i32>)) {
-        change(&mut self.numbers.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    /// Whether nothing of them is another worker's.
-    pub(crate) fn are_ours(&self) -> bool {
-        let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
-        numbers.iter().all(|number| self.handle.is_owned(*number))
-    }
-}
-
 pub(crate) struct Worker {
-    pub(crate) config: Arc<Config>,
+    config: Arc<Config>,
     model: Arc<Model>,
     core: Core,
-    /// Takes nothing any more once a partition is another worker's.
-    pub(crate) store: Store,
-    pub(crate) held: Held,
-    pub(crate) handle: ConsumerHandle,
-    pub(crate) kafka: KafkaConfig,
-    pub(crate) producer: Producer,
-    pub(crate) shutdown: watch::Receiver<bool>,
+    outlet: Outlet,
+    /// What the core wants done and is being done: one thing at a time.
+    under_way: JoinSet<Result<Answer, Error>>,
     told_lag_at: Instant,
     upstream: Upstream,
     histories: Histories,
@@ -177,10 +156,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         let mut options = ConsumerOptions::new(&config.group, topics::EVENTS, StartFrom::Asked);
         options.batch_wait = Duration::from_millis(10);
         let (handle, events) = consume(&wiring.kafka, options, consumer_metrics.clone())?;
-        let held = Held {
-            numbers: Arc::default(),
-            handle: handle.clone(),
-        };
+        let held = Held::none(handle.clone());
         let fence = held.clone();
         let core = Core::new(
             Arc::clone(&config),
@@ -194,12 +170,16 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
             config: Arc::clone(&config),
             model: Arc::clone(&wiring.model),
             core,
-            store: wiring.store.fenced_by(Arc::new(move || fence.are_ours())),
-            held,
-            handle: handle.clone(),
-            kafka: wiring.kafka.clone(),
-            producer: producer.clone(),
-            shutdown: wiring.shutdown.clone(),
+            outlet: Outlet {
+                config: Arc::clone(&config),
+                store: wiring.store.fenced_by(Arc::new(move || fence.are_ours())),
+                held,
+                handle: handle.clone(),
+                kafka: wiring.kafka.clone(),
+                producer: producer.clone(),
+                shutdown: wiring.shutdown.clone(),
+            },
+            under_way: JoinSet::new(),
             told_lag_at: Instant::now(),
             upstream: upstream.clone(),
             histories: Histories::default(),
@@ -208,6 +188,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
         };
         let ended = worker.turn(events, &wiring.membership).await;
         wiring.membership.send_replace(Membership::Away);
+        worker.under_way.shutdown().await;
         // What was sent and not answered may still arrive; the next owner is to read it. Should that take
         // longer than a stop may, the rows collapse.
         let stop_within = Duration::from_millis(config.stop_within_ms);
@@ -217,7 +198,7 @@ async fn run_until_stopped(config: Config, wiring: Wiring) -> Result<(), Error> 
             tokio::time::sleep(stop_within).await;
         };
         tokio::select! {
-            () = worker.store.inserts_ended() => {}
+            () = worker.outlet.store.inserts_ended() => {}
             () = stopped => {}
         }
         drop(worker);
@@ -256,17 +237,23 @@ impl Worker {
         mut events: ConsumerEvents,
         membership: &watch::Sender<Membership>,
     ) -> Result<(), Error> {
-        let mut shutdown = self.shutdown.clone();
+        let mut shutdown = self.outlet.shutdown.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.begin_what_is_next()?;
+            let has_room = !self.core.is_full();
             let happened = tokio::select! {
                 biased;
                 () = stop_asked(&mut shutdown) => {
                     info!("saving before the stop");
                     return self.checkpoint().await;
                 }
-                happened = events.recv() => match happened {
+                Some(ended) = self.under_way.join_next() => {
+                    self.take_answer(ended)?;
+                    None
+                }
+                happened = events.recv(), if has_room => match happened {
                     Some(happened) => Some(happened),
                     None => return Ok(()),
                 },
@@ -280,13 +267,35 @@ impl Worker {
         }
     }
 
-    /// Does what the core wants done, until it wants nothing more.
-    async fn act_all(&mut self) -> Result<(), Error> {
-        while let Some(action) = self.core.next(wall_ms())? {
-            let answer = self.act(action).await?;
-            self.core.answer(answer, wall_ms())?;
+    /// Has the core fold what came, and begins with what it wants done next. The folding goes on meanwhile.
+    fn begin_what_is_next(&mut self) -> Result<(), Error> {
+        if let Some(action) = self.core.next(wall_ms())? {
+            let outlet = self.outlet.clone();
+            self.under_way.spawn(async move { outlet.act(action).await });
         }
         Ok(())
+    }
+
+    fn take_answer(&mut self, ended: Result<Result<Answer, Error>, JoinError>) -> Result<(), Error> {
+        match ended {
+            Ok(answer) => Ok(self.core.answer(answer?, wall_ms())?),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // Only a worker that is dropped ends it.
+                Err(_) => Err(Error::Interrupted),
+            },
+        }
+    }
+
+    /// Does what the core wants done, until it wants nothing more.
+    async fn act_all(&mut self) -> Result<(), Error> {
+        loop {
+            self.begin_what_is_next()?;
+            match self.under_way.join_next().await {
+                Some(ended) => self.take_answer(ended)?,
+                None => return Ok(()),
+            }
+        }
     }
 
     async fn checkpoint(&mut self) -> Result<(), Error> {
@@ -304,11 +313,11 @@ impl Worker {
     ) -> Result<Option<ConsumerEvent>, Error> {
         match event {
             ConsumerEvent::Assigned(numbers) => {
-                self.held.change(|held| held.extend(&numbers));
-                self.see_that_the_log_is_the_same(&numbers).await?;
+                self.outlet.held.change(|held| held.extend(&numbers));
+                self.outlet.see_that_the_log_is_the_same(&numbers).await?;
                 self.core.assigned(&numbers);
                 self.act_all().await?;
-                membership.send_replace(Membership::Joined(self.handle.clone()));
+                membership.send_replace(Membership::Joined(self.outlet.handle.clone()));
                 Ok(None)
             }
             ConsumerEvent::Records(mut records) => {
@@ -325,7 +334,7 @@ impl Worker {
                     }
                 }
                 self.core.records(records.into_iter().map(incoming));
-                self.act_all().await?;
+                self.begin_what_is_next()?;
                 Ok(other)
             }
             ConsumerEvent::Revoked { partitions, drained } => {
@@ -337,6 +346,10 @@ impl Worker {
             }
             ConsumerEvent::Lost(partitions) => {
                 warn!(?partitions, "assignment lost, what was held of it is dropped");
+                if !self.core.is_idle() {
+                    // What is being written may be of them.
+                    return Err(Error::Fenced);
+                }
                 self.forget(&partitions);
                 Ok(None)
             }
@@ -346,7 +359,8 @@ impl Worker {
 
     fn forget(&mut self, numbers: &[i32]) {
         self.core.forget(numbers);
-        self.held
+        self.outlet
+            .held
             .change(|held| held.retain(|number| !numbers.contains(number)));
     }
 
@@ -356,14 +370,13 @@ impl Worker {
         self.take_histories().await;
         let now = wall_ms();
         {
-            let handle = &self.handle;
+            let handle = &self.outlet.handle;
             let outlook = Outlook {
                 ingest_is_behind: self.upstream.is_behind(),
                 lag: &|number| handle.lag(number),
             };
             self.core.see_to_what_is_due(now, &outlook);
         }
-        self.act_all().await?;
         self.ask_histories(now);
         Ok(())
     }
@@ -374,7 +387,10 @@ impl Worker {
             return;
         }
         self.told_lag_at = Instant::now();
-        let lags = self.core.numbers().filter_map(|number| self.handle.lag(number));
+        let lags = self
+            .core
+            .numbers()
+            .filter_map(|number| self.outlet.handle.lag(number));
         let behind: i64 = lags.sum();
         if behind > self.config.ingest_lag_records {
             info!(records = behind, "catching up");
@@ -407,7 +423,7 @@ impl Worker {
         let requests = self.core.take_histories(now);
         if !requests.is_empty() {
             self.histories
-                .begin(&self.store, &self.model, &self.segments, requests);
+                .begin(&self.outlet.store, &self.model, &self.segments, requests);
         }
     }
 
@@ -423,10 +439,10 @@ impl Worker {
         self.segments_read_at = Some(Instant::now());
         if !is_first {
             let least = self.model.config().segment_least_accounts;
-            self.fenced(self.store.compute_segment_baselines(wall_ms(), least))
-                .await?;
+            let compute = self.outlet.store.compute_segment_baselines(wall_ms(), least);
+            self.outlet.fenced(compute).await?;
         }
-        let found = self.fenced(self.store.segment_baselines()).await?;
+        let found = self.outlet.fenced(self.outlet.store.segment_baselines()).await?;
         let stickiness = found.into_iter().map(|found| (found.segment, found.stickiness));
         self.segments = Arc::new(SegmentBaselines {
             stickiness: stickiness.collect(),

@@ -376,6 +376,11 @@ impl Account {
     }
 
     /// Takes what has been sent out of the outbox.
+    pub fn take_out_of_outbox(&mut self, is_sent: impl Fn(&AlertChange) -> bool) {
+        self.state.outbox.retain(|change| !is_sent(change));
+    }
+
+    /// Takes everything out of the outbox.
     pub fn clear_outbox(&mut self) {
         self.state.outbox.clear();
     }

@@ -21,6 +21,10 @@ use clap::Parser;
 
 use cli::Cli;
 
+/// Many small pieces are made in one thread and let go in another, at which the system's is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The work failed.
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.

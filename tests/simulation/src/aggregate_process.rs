@@ -101,7 +101,8 @@ impl AggregateProcess {
         now: i64,
         calm: bool,
     ) -> Result<(), Failed> {
-        if let Some(action) = self.pending.take() {
+        // Everything else goes on while something is being done, but for what waits until all is done.
+        if let Some(action) = self.pending.take_if(|_| self.draining.is_some() || rng.bool()) {
             return self.go_on(action, group, servers, rng, now, calm);
         }
         if let Some(action) = self.core.next(now).map_err(ended)? {
@@ -120,7 +121,8 @@ impl AggregateProcess {
             return Ok(());
         }
         match rng.u8(0..4) {
-            0 => self.take_note(now),
+            0 if self.pending.is_none() => self.take_note(now),
+            0 => {}
             1 => {
                 let can_read = now >= self.cut_off_until;
                 if can_read {
@@ -137,6 +139,8 @@ impl AggregateProcess {
         match self.member.inbox.pop_front() {
             Some(Note::Assigned(number)) => {
                 self.member.assigned.insert(number);
+                // It is not read before it is started.
+                self.positions.remove(&number);
                 self.core.assigned(&[number]);
             }
             Some(Note::Revoked(number)) => {
@@ -227,8 +231,18 @@ impl AggregateProcess {
             return Ok(());
         }
         let answer = match &action {
-            Action::Insert(insert) => {
-                servers.tables.insert(insert);
+            Action::Insert(inserts) => {
+                let mut inserts: Vec<_> = inserts.iter().collect();
+                rng.shuffle(&mut inserts);
+                // An answer that is lost may be that to a part of them.
+                let done = if luck == 29 {
+                    rng.usize(0..=inserts.len())
+                } else {
+                    inserts.len()
+                };
+                for insert in &inserts[..done] {
+                    servers.tables.insert(insert);
+                }
                 Answer::Done
             }
             Action::Start { number, offset } => {

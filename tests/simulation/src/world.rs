@@ -315,7 +315,7 @@ impl World {
             self.note(|| {
                 format!(
                     "arrives late: {}",
-                    described(&Action::Insert(arrived.insert.clone()))
+                    described(&Action::Insert(vec![arrived.insert.clone()]))
                 )
             });
             if let aggregate::Rows::Events(rows) = &arrived.insert.rows {
@@ -328,7 +328,7 @@ impl World {
     /// An insert that is under way goes on without its sender: mostly not for long, since the server drops
     /// one that it has not all of, but a slow server may take longer than the session lives.
     fn let_go(&mut self, pending: Option<Action>) {
-        let Some(Action::Insert(insert)) = pending else {
+        let Some(Action::Insert(inserts)) = pending else {
             if let Some(Action::Send(changes)) = pending
                 && self.rng.bool()
             {
@@ -336,16 +336,18 @@ impl World {
             }
             return;
         };
-        if self.rng.bool() {
-            let most = if self.rng.u8(0..4) == 0 {
-                4 * SESSION
-            } else {
-                SESSION * 2 / 3
-            };
-            self.late.push(Late {
-                arrives_at: self.now + self.rng.i64(0..most),
-                insert,
-            });
+        for insert in inserts {
+            if self.rng.bool() {
+                let most = if self.rng.u8(0..4) == 0 {
+                    4 * SESSION
+                } else {
+                    SESSION * 2 / 3
+                };
+                self.late.push(Late {
+                    arrives_at: self.now + self.rng.i64(0..most),
+                    insert,
+                });
+            }
         }
     }
 
@@ -578,42 +580,10 @@ impl World {
 
 fn described(action: &Action) -> String {
     match action {
-        Action::Insert(insert) => match &insert.rows {
-            aggregate::Rows::States(rows) => {
-                let rows: Vec<String> = rows
-                    .iter()
-                    .map(|row| format!("{} to {} v{}", row.account_id, row.offset, row.version >> 40))
-                    .collect();
-                format!("insert states {rows:?}")
-            }
-            aggregate::Rows::Events(rows) => {
-                let rows: Vec<String> = rows
-                    .iter()
-                    .map(|row| {
-                        format!(
-                            "{}:{} {} {}",
-                            row.kafka_partition, row.kafka_offset, row.account_id, row.event_id
-                        )
-                    })
-                    .collect();
-                format!("insert events {rows:?}")
-            }
-            aggregate::Rows::Checkpoints(rows) => {
-                let rows: Vec<String> = rows
-                    .iter()
-                    .map(|row| format!("{} to {} v{}", row.partition, row.next_offset, row.version >> 40))
-                    .collect();
-                format!("insert checkpoints {rows:?}")
-            }
-            aggregate::Rows::Daily(rows) => {
-                let rows: Vec<String> = rows
-                    .iter()
-                    .map(|row| format!("{} day {}: {} events", row.account_id, row.day, row.events))
-                    .collect();
-                format!("insert daily {rows:?}")
-            }
-            _ => format!("insert {}", insert.token),
-        },
+        Action::Insert(inserts) => {
+            let inserts: Vec<String> = inserts.iter().map(described_insert).collect();
+            inserts.join(", ")
+        }
         Action::Send(changes) => {
             let changes: Vec<String> = changes
                 .iter()
@@ -622,5 +592,44 @@ fn described(action: &Action) -> String {
             format!("send {changes:?}")
         }
         other => format!("{other:?}"),
+    }
+}
+
+fn described_insert(insert: &Insert) -> String {
+    match &insert.rows {
+        aggregate::Rows::States(rows) => {
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| format!("{} to {} v{}", row.account_id, row.offset, row.version >> 40))
+                .collect();
+            format!("insert states {rows:?}")
+        }
+        aggregate::Rows::Events(rows) => {
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| {
+                    format!(
+                        "{}:{} {} {}",
+                        row.kafka_partition, row.kafka_offset, row.account_id, row.event_id
+                    )
+                })
+                .collect();
+            format!("insert events {rows:?}")
+        }
+        aggregate::Rows::Checkpoints(rows) => {
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| format!("{} to {} v{}", row.partition, row.next_offset, row.version >> 40))
+                .collect();
+            format!("insert checkpoints {rows:?}")
+        }
+        aggregate::Rows::Daily(rows) => {
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| format!("{} day {}: {} events", row.account_id, row.day, row.events))
+                .collect();
+            format!("insert daily {rows:?}")
+        }
+        _ => format!("insert {}", insert.token),
     }
 }

@@ -34,15 +34,15 @@ impl Core {
                 number,
                 ..Recovering::default()
             },
-            [Todo::Act(Action::ReadCheckpoint(number))],
+            Action::ReadCheckpoint(number),
         );
         Ok(())
     }
 
-    /// Does these things first; the answer to the last of them is for the recovery.
-    fn recover_with<const N: usize>(&mut self, recovering: Recovering, todos: [Todo; N]) {
-        self.awaited = Awaited::Recovery(Box::new(recovering));
-        self.do_first(todos);
+    /// Does this first; the answer is for the recovery.
+    fn recover_with(&mut self, recovering: Recovering, action: Action) {
+        let awaited = Awaited::Recovery(Box::new(recovering));
+        self.do_first([Todo::Ask(action, awaited)]);
     }
 
     pub(super) fn recovered(
@@ -61,14 +61,14 @@ impl Core {
                     return Err(CoreError::Partitions { found, configured });
                 }
                 recovering.checkpoint = checkpoint;
-                self.recover_with(recovering, [Todo::Act(Action::ReadStates(number))]);
+                self.recover_with(recovering, Action::ReadStates(number));
             }
             Answer::States(states) => {
                 recovering.take_states(&states)?;
                 // The first owner claims an empty partition; where something has landed there has been one.
                 if recovering.checkpoint.is_none() {
                     let landed = Action::ReadLanded { number, from: 0 };
-                    self.recover_with(recovering, [Todo::Act(landed)]);
+                    self.recover_with(recovering, landed);
                 } else {
                     self.claim(recovering, now);
                 }
@@ -87,9 +87,8 @@ impl Core {
                 };
                 self.take_over(recovering, landed, now);
             }
-            Answer::Done | Answer::Seen(_) | Answer::Events(_) => {
-                self.awaited = Awaited::Recovery(Box::new(recovering));
-            }
+            // To something else than was asked.
+            Answer::Done | Answer::Seen(_) | Answer::Events(_) => {}
         }
         Ok(())
     }
@@ -113,13 +112,8 @@ impl Core {
         };
         let from = claim.next_offset;
         recovering.checkpoint = Some(claim);
-        self.recover_with(
-            recovering,
-            [
-                Todo::Act(Action::Insert(insert)),
-                Todo::Act(Action::ReadLanded { number, from }),
-            ],
-        );
+        self.recover_with(recovering, Action::ReadLanded { number, from });
+        self.do_first([Todo::Act(Action::Insert(vec![insert]))]);
     }
 
     fn take_over(&mut self, recovering: Recovering, landed: Vec<i64>, now: i64) {
@@ -142,14 +136,19 @@ impl Core {
             accounts: recovering.accounts,
         };
         let model = Arc::clone(&self.model);
-        let mut partition = Partition::new(number, past, model, Arc::clone(&self.config), now);
-        partition.judge_by(Arc::clone(&self.segments));
-        self.partitions.insert(number, partition);
-        self.count_accounts();
-        self.do_first([Todo::Act(Action::Start {
+        let partition = Partition::new(number, past, model, Arc::clone(&self.config), now);
+        let start = Action::Start {
             number,
             offset: next_offset,
-        })]);
+        };
+        self.do_first([Todo::Ask(start, Awaited::Start(Box::new(partition)))]);
+    }
+
+    /// What comes of a partition from now on was read from where it goes on.
+    pub(super) fn started(&mut self, mut partition: Partition) {
+        partition.judge_by(Arc::clone(&self.segments));
+        self.partitions.insert(partition.number, partition);
+        self.count_accounts();
     }
 }
 

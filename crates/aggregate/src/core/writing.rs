@@ -1,6 +1,6 @@
 //! What is written, and in which order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use event::Event;
 use health::AlertChange;
@@ -18,43 +18,34 @@ const RECOUNTED_AT_A_TIME: usize = 100;
 /// Rows of one insert at most.
 const INSERT_ROWS: usize = 100_000;
 
-impl Core {
-    /// Lands the events that wait.
-    pub(super) fn plan_landing(&mut self, now: i64) {
-        self.landed_at = now;
-        let mut rows = Vec::new();
-        for partition in self.partitions.values_mut() {
-            rows.append(&mut partition.waiting.events);
-        }
-        let mut todos = Vec::new();
-        self.insert("events", rows, Rows::Events, &mut todos);
-        todos.push(Todo::Landed);
-        self.do_first(todos);
-    }
+/// The partitions that are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    /// Those whose last checkpoint is old.
+    Due,
+}
 
-    /// Writes the evaluations that wait, and the days of histories.
-    pub(super) fn plan_evaluations(&mut self, now: i64) {
-        self.evaluations_written_at = now;
-        let mut metrics = Vec::new();
-        let mut scores = Vec::new();
-        let mut daily = Vec::new();
-        for partition in self.partitions.values_mut() {
-            daily.append(&mut partition.waiting.daily);
-            metrics.append(&mut partition.waiting.metrics);
-            scores.append(&mut partition.waiting.scores);
-        }
-        let mut todos = Vec::new();
-        self.insert("metrics", metrics, Rows::Metrics, &mut todos);
-        self.insert("scores", scores, Rows::Scores, &mut todos);
-        self.insert("histories", daily, Rows::Daily, &mut todos);
-        self.do_first(todos);
+impl Core {
+    /// Writes the events and the evaluations that wait.
+    pub(super) fn write(&mut self, now: i64) {
+        let mut cut = self.cut(now);
+        self.insert_derived(Unsaved::default(), &mut cut);
+        self.end_cut(cut, now, false);
     }
 
     /// Saves what changed since the last time, then moves the checkpoints, then commits.
-    pub(super) fn plan_save(&mut self, now: i64) {
+    pub(super) fn save(&mut self, which: Which, now: i64) {
+        let mut cut = self.cut(now);
         let mut unsaved = Unsaved::default();
         let mut checkpoints = Vec::new();
         for partition in self.partitions.values_mut() {
+            if which == Which::Due
+                && !super::is_over(partition.checkpointed_at, self.config.checkpoint_after_ms, now)
+            {
+                continue;
+            }
+            partition.checkpointed_at = now;
             partition.take_unsaved(now, &mut unsaved);
             if std::mem::take(&mut partition.is_moved) {
                 checkpoints.push(Checkpoint {
@@ -72,51 +63,118 @@ impl Core {
             .iter()
             .map(|checkpoint| (checkpoint.partition, checkpoint.next_offset))
             .collect();
-        let mut todos = Vec::new();
+        let checkpoints = self.inserts("checkpoints", checkpoints, Rows::Checkpoints);
         if planted::is(Bug::CheckpointBeforeStates) {
-            self.insert(
-                "checkpoints",
-                std::mem::take(&mut checkpoints),
-                Rows::Checkpoints,
-                &mut todos,
-            );
+            act_on(checkpoints, &mut cut);
+            self.insert_unsaved(unsaved, &mut cut);
+        } else {
+            self.insert_unsaved(unsaved, &mut cut);
+            act_on(checkpoints, &mut cut);
         }
-        self.insert_unsaved(unsaved, &mut todos);
-        self.insert("checkpoints", checkpoints, Rows::Checkpoints, &mut todos);
         if !committed.is_empty() {
-            todos.push(Todo::Act(Action::Commit(committed)));
+            cut.push(Todo::Act(Action::Commit(committed)));
         }
-        self.do_first(todos);
+        self.end_cut(cut, now, true);
+    }
+
+    /// Begins to take what goes out together: lands the events that wait.
+    fn cut(&mut self, now: i64) -> Vec<Todo> {
+        self.written_at = now;
+        let mut rows = Vec::new();
+        let mut numbers = Vec::new();
+        for partition in self.partitions.values_mut() {
+            if !partition.waiting.events.is_empty() {
+                rows.append(&mut partition.take_events());
+                numbers.push(partition.number);
+            }
+        }
+        let mut cut = Vec::new();
+        if !rows.is_empty() {
+            act_on(self.inserts("events", rows, Rows::Events), &mut cut);
+            cut.push(Todo::Landed(numbers));
+        }
+        cut
+    }
+
+    fn end_cut(&mut self, mut cut: Vec<Todo>, now: i64, is_checkpoint: bool) {
+        cut.push(Todo::Written {
+            begun_at: now,
+            is_checkpoint,
+        });
+        self.cuts += 1;
+        self.todo.extend(cut);
+    }
+
+    pub(super) fn written(&mut self, begun_at: i64, is_checkpoint: bool, now: i64) {
+        self.cuts -= 1;
+        if is_checkpoint {
+            let lasted = (now - begun_at).max(0);
+            self.metrics.checkpoint.observe(lasted as f64 / 1000.0);
+        }
+    }
+
+    pub(super) fn landed(&mut self, numbers: &[i32]) {
+        for number in numbers {
+            let Some(partition) = self.partitions.get_mut(number) else {
+                continue;
+            };
+            partition.events_landed();
+            // What was looked up before it landed is still to be recognised.
+            if self.queues.get(number).is_none_or(|queue| queue.asked.is_empty()) {
+                partition.forget_landed();
+            }
+        }
+    }
+
+    /// Writes the evaluations that wait, the days of histories, and what else follows from the events.
+    fn insert_derived(&mut self, unsaved: Unsaved, cut: &mut Vec<Todo>) {
+        let mut metrics = Vec::new();
+        let mut scores = Vec::new();
+        let mut daily = unsaved.daily;
+        for partition in self.partitions.values_mut() {
+            daily.append(&mut partition.waiting.daily);
+            metrics.append(&mut partition.waiting.metrics);
+            scores.append(&mut partition.waiting.scores);
+        }
+        let mut inserts = self.inserts("metrics", metrics, Rows::Metrics);
+        inserts.extend(self.inserts("scores", scores, Rows::Scores));
+        inserts.extend(self.inserts("daily", daily, Rows::Daily));
+        inserts.extend(self.inserts("users", unsaved.users, Rows::Users));
+        inserts.extend(self.inserts("accounts", unsaved.accounts, Rows::Accounts));
+        act_on(inserts, cut);
     }
 
     /// The states come last: what they vouch for is written before.
-    fn insert_unsaved(&mut self, unsaved: Unsaved, todos: &mut Vec<Todo>) {
-        self.insert("daily", unsaved.daily, Rows::Daily, todos);
-        self.insert("users", unsaved.users, Rows::Users, todos);
-        self.insert("accounts", unsaved.accounts, Rows::Accounts, todos);
-        self.insert("states", unsaved.states, Rows::States, todos);
+    fn insert_unsaved(&mut self, mut unsaved: Unsaved, cut: &mut Vec<Todo>) {
+        let states = std::mem::take(&mut unsaved.states);
+        self.insert_derived(unsaved, cut);
+        act_on(self.inserts("states", states, Rows::States), cut);
     }
 
-    fn insert<T: Clone>(
-        &mut self,
-        what: &str,
-        rows: Vec<T>,
-        of: impl Fn(Vec<T>) -> Rows,
-        todos: &mut Vec<Todo>,
-    ) {
+    fn inserts<T: Clone>(&mut self, what: &str, rows: Vec<T>, of: impl Fn(Vec<T>) -> Rows) -> Vec<Insert> {
+        let mut inserts = Vec::new();
         let mut rest = rows;
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(INSERT_ROWS));
-            todos.push(Todo::Act(Action::Insert(Insert {
+            inserts.push(Insert {
                 token: format!("{what}-{}", self.next_token()),
                 rows: of(rest),
-            })));
+            });
             rest = later;
         }
+        inserts
     }
 
-    /// Counts anew the days of accounts whose time zone became known after their events. Everything
-    /// that was folded has landed by then, so the raw events say what the days must hold.
+    /// Counts anew the days of accounts whose time zone became known after their events. Until it is done
+    /// nothing else happens.
+    pub(super) fn begin_recounts(&mut self, now: i64) {
+        self.is_recounting = true;
+        let cut = self.cut(now);
+        self.end_cut(cut, now, false);
+        self.todo.push_back(Todo::Recount);
+    }
+
+    /// Everything that was folded has landed by now, so the raw events say what the days must hold.
     pub(super) fn plan_recounts(&mut self, now: i64) {
         let mut recounts: Vec<(i32, Recount)> = Vec::new();
         for partition in self.partitions.values() {
@@ -125,6 +183,8 @@ impl Core {
             recounts.extend(found.take(left).map(|recount| (partition.number, recount)));
         }
         if recounts.is_empty() {
+            self.is_recounting = false;
+            self.save(Which::All, now);
             return;
         }
         let accounts = recounts.iter().map(|(_, recount)| recount.account_id.clone());
@@ -136,9 +196,8 @@ impl Core {
                 .min()
                 .unwrap_or(0),
         };
-        self.awaited = Awaited::Recount(recounts);
         // Those that are counted are no longer among the next.
-        self.do_first([Todo::Act(read), Todo::Recount]);
+        self.do_first([Todo::Ask(read, Awaited::Recount(recounts)), Todo::Recount]);
     }
 
     pub(super) fn recounted(&mut self, recounts: &[(i32, Recount)], events: Vec<EventRow>, now: i64) {
@@ -166,7 +225,8 @@ impl Core {
     /// Tells of the alert changes that evaluations found. The states that know of them are saved before,
     /// so that a change that was sent is never forgotten; one that was saved and not sent is sent by
     /// the next owner, with the same id.
-    pub(super) fn plan_telling(&mut self, places: Vec<(i32, usize)>, now: i64) {
+    pub(super) fn tell(&mut self, places: Vec<(i32, usize)>, now: i64) {
+        let mut cut = self.cut(now);
         let mut unsaved = Unsaved::default();
         let mut changes: Vec<AlertChange> = Vec::new();
         for (number, place) in &places {
@@ -178,28 +238,28 @@ impl Core {
         if planted::is(Bug::DaysNotSavedWithAlerts) {
             unsaved.daily.clear();
         }
-        let rows = changes.iter().map(alert_row).collect();
-        let mut todos = Vec::new();
+        let rows = self.inserts("alerts", changes.iter().map(alert_row).collect(), Rows::Alerts);
         let sending = [
             Todo::Act(Action::Send(changes.clone())),
             Todo::Told(places, changes),
         ];
         if planted::is(Bug::ToldBeforeSaved) {
-            todos.extend(sending);
-            self.insert_unsaved(unsaved, &mut todos);
-            self.insert("alerts", rows, Rows::Alerts, &mut todos);
+            cut.extend(sending);
+            self.insert_unsaved(unsaved, &mut cut);
+            act_on(rows, &mut cut);
         } else {
-            self.insert_unsaved(unsaved, &mut todos);
-            self.insert("alerts", rows, Rows::Alerts, &mut todos);
-            todos.extend(sending);
+            self.insert_unsaved(unsaved, &mut cut);
+            act_on(rows, &mut cut);
+            cut.extend(sending);
         }
-        self.do_first(todos);
+        self.end_cut(cut, now, false);
     }
 
     pub(super) fn told(&mut self, places: &[(i32, usize)], changes: &[AlertChange]) {
+        let sent: HashSet<&str> = changes.iter().map(|change| change.alert_id.as_str()).collect();
         for (number, place) in places {
             if let Some(partition) = self.partitions.get_mut(number) {
-                partition.sent(*place);
+                partition.sent(*place, &sent);
             }
         }
         for change in changes {
@@ -208,6 +268,13 @@ impl Core {
                 .with_label_values(&[change.rule.as_str(), change.change.as_str()])
                 .inc();
         }
+    }
+}
+
+/// Inserts side by side.
+fn act_on(inserts: Vec<Insert>, cut: &mut Vec<Todo>) {
+    if !inserts.is_empty() {
+        cut.push(Todo::Act(Action::Insert(inserts)));
     }
 }
 

@@ -3,7 +3,7 @@
 use event::EventType;
 use health::episode_id;
 
-use super::tests::{HOUR, NOON, SECOND, empty, evaluated_at, event, model};
+use super::tests::{HOUR, NOON, SECOND, empty, evaluated_at, event, model, send_all};
 use super::*;
 
 const MINUTE: i64 = 60 * SECOND;
@@ -29,7 +29,7 @@ fn told(partition: &mut Partition, now: i64) -> Vec<String> {
     let mut told = Vec::new();
     for place in partition.take_alerting() {
         told.extend(partition.outbox(place).iter().map(|change| change.change.clone()));
-        partition.sent(place);
+        send_all(partition, place);
     }
     told
 }

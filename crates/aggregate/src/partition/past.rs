@@ -144,7 +144,7 @@ impl Partition {
 
     /// Whether the pipeline has caught up since the newest event of the past. While a backlog is read it
     /// has not, and then no account need be looked at for what waits for that.
-    fn has_caught_up(&self) -> bool {
+    pub(crate) fn has_caught_up(&self) -> bool {
         self.caught_up_at >= self.old_event_at
     }
 
@@ -158,8 +158,8 @@ impl Partition {
         self.entries[place].must_count_anew() && self.is_settled(place, now)
     }
 
-    /// Accounts whose history is to be stated, `most` of them at most; call it when all events have
-    /// landed. Each is answered by [`Partition::history_stated`] or [`Partition::history_failed`].
+    /// Accounts whose history is to be stated and whose events have all landed, `most` of them at most.
+    /// Each is answered by [`Partition::history_stated`] or [`Partition::history_failed`].
     pub(crate) fn take_histories(&mut self, now: i64, most: usize) -> Vec<HistoryRequest> {
         let mut requests = Vec::new();
         if !self.has_caught_up() {
@@ -167,7 +167,10 @@ impl Partition {
         }
         let is_ready = |place: &usize| {
             let entry = &self.entries[*place];
-            !entry.is_history_asked && !entry.must_count_anew() && self.is_settled(*place, now)
+            !entry.is_history_asked
+                && !entry.must_count_anew()
+                && self.is_settled(*place, now)
+                && self.has_landed(&entry.account)
         };
         let ready: Vec<usize> = self
             .histories
