@@ -104,12 +104,12 @@ impl Bed {
             let began = cpu()?;
             let action = self.core.next(NOW)?;
             used += cpu()? - began;
-            let Some(action) = action else {
+            let Some((lane, action)) = action else {
                 return Ok(used);
             };
             let answer = self.answer(action);
             let began = cpu()?;
-            self.core.answer(answer, NOW)?;
+            self.core.answer(lane, answer, NOW)?;
             used += cpu()? - began;
         }
     }
@@ -125,9 +125,9 @@ impl Bed {
                 lag: &|_| Some(0),
             };
             self.core.see_to_what_is_due(now, &outlook);
-            while let Some(action) = self.core.next(now)? {
+            while let Some((lane, action)) = self.core.next(now)? {
                 let answer = self.answer(action);
-                self.core.answer(answer, now)?;
+                self.core.answer(lane, answer, now)?;
             }
         }
         Ok(cpu()? - began)

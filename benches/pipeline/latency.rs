@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use benches::pipeline;
 use benches::quantile::Histogram;
-use faults::cluster::{Cluster, Role};
+use faults::cluster::Cluster;
 use faults::wall_ms;
 use serde::Serialize;
 use serde_json::json;
@@ -55,7 +55,7 @@ pub async fn measure(
     };
     sender.send(rate, WARM_UP).await?;
     let before = histogram(cluster).await?;
-    let (cpu_before, sent_before) = (cpu(cluster)?, sender.sent);
+    let (cpu_before, sent_before) = (pipeline::cpu(cluster)?, sender.sent);
     let began = Instant::now();
     sender.send(rate, Duration::from_secs(seconds)).await?;
     let sent = sender.sent - sent_before;
@@ -68,7 +68,7 @@ pub async fn measure(
     })
     .await?;
     let seen = histogram(cluster).await?.since(&before);
-    let used = cpu(cluster)? - cpu_before;
+    let used = pipeline::cpu(cluster)? - cpu_before;
     let quantile = |quantile| seen.quantile_ms(quantile).context("nothing was evaluated");
     Ok(Latency {
         rate,
@@ -84,15 +84,6 @@ pub async fn measure(
 async fn histogram(cluster: &Cluster) -> anyhow::Result<Histogram> {
     let (_, metrics) = cluster.get("aggregate", "/metrics").await?;
     Ok(Histogram::read(&metrics, EVENT_TO_SCORE))
-}
-
-fn cpu(cluster: &mut Cluster) -> anyhow::Result<Duration> {
-    let roles = [Role::Ingest, Role::Aggregate].map(Role::name);
-    let mut used = cluster.clickhouse.cpu()?;
-    for name in roles {
-        used += cluster.role(name)?.cpu()?;
-    }
-    Ok(used)
 }
 
 struct Sender {

@@ -48,6 +48,12 @@ impl Figures {
             run.bytes_per_event,
             run.bytes_per_state
         );
+        let history = &run.history;
+        let _ = writeln!(
+            text,
+            "history: {} midnights in {:.1} s, {:.1} CPU-s per million",
+            history.rows, history.seconds, history.cpu_per_million
+        );
         if let Some(latency) = &self.latency {
             let _ = writeln!(
                 text,

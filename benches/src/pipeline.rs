@@ -2,8 +2,9 @@
 //! embedded engines as processes of their own, so that the time and memory of each can be told.
 //!
 //! A run is over when everything is durably out: every record is folded into saved states, every event has
-//! landed, and the newest score of every account has its last event in it. It counts only if every day of
-//! every account is what the workload's truth says.
+//! landed, and the newest score of every account has its last event in it. What follows, a row of each midnight
+//! that each account has lived, is measured apart. It counts only if every day of every account is what the
+//! workload's truth says.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -24,6 +25,14 @@ pub const RAW_PARTITIONS: i32 = 4;
 const DONE_WITHIN: Duration = Duration::from_secs(1_800);
 /// Records that ingest has refused.
 const REJECTED: &str = "mimamori_ingest_rejected_total";
+/// Rows that the worker's inserts were answered for.
+const INSERTED: &str = "mimamori_clickhouse_inserted_rows_total";
+/// Evaluations of the worker.
+const EVALUATIONS: &str = "mimamori_aggregate_evaluations_total";
+/// How often ClickHouse is asked for the scores.
+const SCORES_ASKED_AFTER: Duration = Duration::from_millis(1_500);
+/// When no row of a midnight has come for so long, all are there.
+const HISTORIES_END_AFTER: Duration = Duration::from_secs(5);
 /// The group of the worker, as it is by default.
 const GROUP: &str = "mimamori-aggregate";
 
@@ -38,6 +47,17 @@ pub struct Used {
     pub peak_mib: u64,
 }
 
+/// The rows of all midnights, which are made when everything else is done.
+#[derive(Clone, Debug, Serialize)]
+pub struct History {
+    /// Midnights of accounts.
+    pub rows: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// Seconds of processor time of all for a million midnights: an evaluation, a row of numbers, one of scores.
+    pub cpu_per_million: f64,
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measured {
@@ -49,10 +69,12 @@ pub struct Measured {
     pub accounts: u64,
     /// Seconds until every event had landed.
     pub landed_s: f64,
-    /// Seconds until all was durably out.
+    /// Seconds until all was durably out, the histories excepted.
     pub done_s: f64,
     /// `ingest`, `aggregate` and `clickhouse`; the broker's is not counted.
     pub used: Vec<Used>,
+    /// What was made of the accounts' pasts afterwards.
+    pub history: History,
     /// Bytes of `events` on disk for a row.
     pub bytes_per_event: f64,
     /// Bytes of an account's newest state on disk.
@@ -108,17 +130,18 @@ pub async fn run(cluster: &mut Cluster, workload: Workload, truth: &Truth) -> an
     cluster.add(Role::Ingest, "ingest")?;
     let sql = cluster.sql();
     let shown = &*cluster;
+    // The worker is asked how far it is, not ClickHouse, whose answers would be in its figure.
+    let told = |metric: &'static str, labels: &'static str, expected: u64| async move {
+        let told = shown.metric("aggregate", metric, labels).await?.unwrap_or(0.0) as u64;
+        ensure!(told >= expected, "{told} of {expected} in {metric}");
+        Ok(Some(()))
+    };
     let rejected = wait_for("every event in ClickHouse", DONE_WITHIN, || async {
         let rejected = shown.metric("ingest", REJECTED, "").await?.unwrap_or(0.0);
         if rejected > 0.0 {
             return Ok(Some(rejected));
         }
-        let landed = sql.count("SELECT count() FROM events").await?;
-        ensure!(
-            landed >= truth.events,
-            "{landed} of {} events have landed",
-            truth.events
-        );
+        told(INSERTED, "\"events\"", truth.events).await?;
         Ok(Some(0.0))
     })
     .await?;
@@ -127,7 +150,13 @@ pub async fn run(cluster: &mut Cluster, workload: Workload, truth: &Truth) -> an
         "{rejected} records were rejected, which are events in truth"
     );
     let landed_s = began.elapsed().as_secs_f64();
+    wait_for("every account evaluated", DONE_WITHIN, || {
+        told(EVALUATIONS, "", accounts)
+    })
+    .await?;
     wait_for("every score and every saved state", DONE_WITHIN, || async {
+        // Costs ClickHouse about as much as the rows of a thousand accounts.
+        tokio::time::sleep(SCORES_ASKED_AFTER).await;
         let saved = sql
             .count("SELECT sum(next_offset) FROM checkpoints FINAL")
             .await?;
@@ -159,6 +188,7 @@ pub async fn run(cluster: &mut Cluster, workload: Workload, truth: &Truth) -> an
         peak_mib: cluster.clickhouse.memory_kib()?.most / 1024,
     });
 
+    let history = history(cluster, &sql).await?;
     let rows = sql.count("SELECT count() FROM events FINAL").await?;
     ensure!(rows == truth.events, "{rows} rows of {} events", truth.events);
     let differences = truth.differences(&days(&sql).await?);
@@ -170,9 +200,50 @@ pub async fn run(cluster: &mut Cluster, workload: Workload, truth: &Truth) -> an
         landed_s,
         done_s,
         used,
+        history,
         bytes_per_event: per_row(&sql, "events").await?,
         bytes_per_state: per_row(&sql, "account_state").await?,
     })
+}
+
+/// Waits until no more rows of midnights come; what they cost.
+async fn history(cluster: &mut Cluster, sql: &Sql) -> anyhow::Result<History> {
+    let began = Instant::now();
+    let before = cpu(cluster)?;
+    let inserted = || async {
+        let rows = cluster.metric("aggregate", INSERTED, "\"metrics_versions\"");
+        anyhow::Ok(rows.await?.unwrap_or(0.0))
+    };
+    let mut rows = inserted().await?;
+    let mut grown_at = Instant::now();
+    while grown_at.elapsed() < HISTORIES_END_AFTER {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let now = inserted().await?;
+        if now > rows {
+            (rows, grown_at) = (now, Instant::now());
+        }
+    }
+    let used = cpu(cluster)?.saturating_sub(before);
+    let rows = sql
+        .count("SELECT count() FROM account_metrics WHERE is_daily")
+        .await?;
+    Ok(History {
+        rows,
+        seconds: (grown_at - began).as_secs_f64(),
+        cpu_per_million: used.as_secs_f64() / rows as f64 * 1e6,
+    })
+}
+
+/// Processor time of ingest, aggregate and ClickHouse.
+///
+/// # Errors
+/// One of them has ended.
+pub fn cpu(cluster: &mut Cluster) -> anyhow::Result<Duration> {
+    let mut used = cluster.clickhouse.cpu()?;
+    for name in ["ingest", "aggregate"] {
+        used += cluster.role(name)?.cpu()?;
+    }
+    Ok(used)
 }
 
 /// Accounts whose newest score has their last event in it.

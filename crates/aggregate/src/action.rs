@@ -45,6 +45,15 @@ pub enum Action {
     Commit(Vec<(i32, i64)>),
 }
 
+/// In which order actions are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// One after another.
+    InOrder,
+    /// One after another, too, and beside those in order.
+    Beside,
+}
+
 /// Rows of one table that go out together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Insert {

@@ -3,7 +3,7 @@
 //!
 //! What holds: one [`Action`] is done at a time, in the order in which recovery relies on them (events,
 //! then what is derived from them, then the states, then the checkpoint, then the commit), so the process
-//! may die between any two. What goes out together is taken at one instant, a *cut*: the states that it saves
+//! may die between any two. Only the evaluations of now, which nothing relies on, are written beside. What goes out together is taken at one instant, a *cut*: the states that it saves
 //! know of no event but those that it lands or that have landed. Folding and evaluating go on while a cut is
 //! written. What was handed out counts as done: if an action cannot be done, the core is dropped, and the
 //! partitions are taken over anew from their checkpoints.
@@ -20,16 +20,19 @@ use health::{AlertChange, Model, SegmentBaselines};
 use store::SeenEvent;
 use stream::topics;
 
-use crate::action::{Action, Answer, SetAside};
+use crate::action::{Action, Answer, Insert, Lane, SetAside};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::partition::{History, HistoryRequest, Partition, Recount, Taken};
 
 use recovery::Recovering;
-use writing::Which;
+use writing::{Purpose, Which};
 
 /// Accounts of one partition that are evaluated before the next look at the queue.
 const EVALUATED_AT_A_TIME: usize = 2_000;
+
+/// So many times the rows of one insert of evaluations may wait.
+const EVALUATIONS_WAITING: usize = 4;
 
 /// How soon days are counted anew that were counted in another time zone, milliseconds.
 const RECOUNT_AFTER_MS: i64 = 1_000;
@@ -138,11 +141,13 @@ enum Todo {
     /// The events of these partitions that were taken first have landed.
     Landed(Vec<i32>),
     Recount,
+    /// Inserts that nothing in order waits for.
+    Beside(Vec<Insert>),
     Told(Vec<(i32, usize)>, Vec<AlertChange>),
     /// Everything of a cut that was begun then is written.
     Written {
         begun_at: i64,
-        is_checkpoint: bool,
+        purpose: Purpose,
     },
 }
 
@@ -177,7 +182,11 @@ pub struct Core {
     todo: VecDeque<Todo>,
     /// Of the action that was handed out and has not been answered.
     awaited: Option<Awaited>,
-    /// Cuts that are not all written.
+    /// What is to be done beside; the first is under way when `is_beside`.
+    beside: VecDeque<Vec<Insert>>,
+    is_beside: bool,
+    /// Cuts that are not all written: those that alerts wait for, and the others.
+    tellings: usize,
     cuts: usize,
     /// While days are counted anew nothing is folded and nobody evaluated.
     is_recounting: bool,
@@ -210,6 +219,9 @@ impl Core {
             to_fold: BTreeSet::new(),
             todo: VecDeque::new(),
             awaited: None,
+            beside: VecDeque::new(),
+            is_beside: false,
+            tellings: 0,
             cuts: 0,
             is_recounting: false,
             poison,
@@ -221,12 +233,26 @@ impl Core {
         }
     }
 
-    /// Folds what has come, and says what is to be done next: `None` while an action is not answered
-    /// ([`Core::answer`]), and when there is nothing to do until something happens.
+    /// Folds what has come, and says what is to be done next, and in which lane: an action of a lane comes
+    /// when the one before in it was answered ([`Core::answer`]). `None` when there is nothing to do until
+    /// something happens.
     ///
     /// # Errors
     /// [`CoreError::Poison`]; the core can only be dropped then.
-    pub fn next(&mut self, now: i64) -> Result<Option<Action>, CoreError> {
+    pub fn next(&mut self, now: i64) -> Result<Option<(Lane, Action)>, CoreError> {
+        if let Some(action) = self.next_in_order(now)? {
+            return Ok(Some((Lane::InOrder, action)));
+        }
+        if !self.is_beside
+            && let Some(inserts) = self.beside.front()
+        {
+            self.is_beside = true;
+            return Ok(Some((Lane::Beside, Action::Insert(inserts.clone()))));
+        }
+        Ok(None)
+    }
+
+    fn next_in_order(&mut self, now: i64) -> Result<Option<Action>, CoreError> {
         loop {
             self.fold_what_came(now)?;
             if self.awaited.is_some() {
@@ -258,30 +284,42 @@ impl Core {
                 }
                 Todo::Landed(numbers) => self.landed(&numbers),
                 Todo::Recount => self.plan_recounts(now),
+                Todo::Beside(inserts) => self.beside.push_back(inserts),
                 Todo::Told(places, changes) => self.told(&places, &changes),
-                Todo::Written {
-                    begun_at,
-                    is_checkpoint,
-                } => self.written(begun_at, is_checkpoint, now),
+                Todo::Written { begun_at, purpose } => self.written(begun_at, purpose, now),
             }
         }
     }
 
     /// Whether nothing is being done and nothing waits to be done.
     pub fn is_idle(&self) -> bool {
-        self.awaited.is_none() && self.todo.is_empty()
+        self.awaited.is_none() && self.todo.is_empty() && self.beside.is_empty()
     }
 
     /// Whether so much waits to be written that no more records should be handed in for now.
     pub fn is_full(&self) -> bool {
         self.waiting(|partition| partition.waiting.events.len()) >= 2 * self.config.land_rows
+            || self.has_evaluated_enough()
     }
 
-    /// Takes what came of the action that was handed out last.
+    /// Whether so many evaluations wait to be written that no more are made for now.
+    fn has_evaluated_enough(&self) -> bool {
+        let evaluations = self.waiting(|partition| {
+            partition.waiting.now.metrics.len() + partition.waiting.midnights.metrics.len()
+        });
+        evaluations >= EVALUATIONS_WAITING * self.config.evaluation_rows
+    }
+
+    /// Takes what came of the action that was handed out last in a lane.
     ///
     /// # Errors
     /// When a partition's past cannot be gone on from; the core can only be dropped then.
-    pub fn answer(&mut self, answer: Answer, now: i64) -> Result<(), CoreError> {
+    pub fn answer(&mut self, lane: Lane, answer: Answer, now: i64) -> Result<(), CoreError> {
+        if lane == Lane::Beside {
+            self.is_beside = false;
+            self.beside.pop_front();
+            return Ok(());
+        }
         match self.awaited.take() {
             None | Some(Awaited::Nothing) => {}
             Some(Awaited::Recovery(recovering)) => self.recovered(*recovering, answer, now)?,
@@ -502,23 +540,24 @@ impl Core {
         if self.is_recounting {
             return;
         }
-        let mut alerting = Vec::new();
+        let most = if self.has_evaluated_enough() {
+            0
+        } else {
+            EVALUATED_AT_A_TIME
+        };
         for partition in self.partitions.values_mut() {
             let lag = (outlook.lag)(partition.number);
             let is_held = outlook.ingest_is_behind || lag.is_none_or(|lag| lag > self.config.lag_records);
             let metrics = &self.metrics;
-            let evaluated =
-                partition.evaluate_due(now, lag == Some(0), EVALUATED_AT_A_TIME, is_held, |waited_ms| {
-                    metrics.event_to_score.observe(waited_ms as f64 / 1000.0);
-                });
+            let evaluated = partition.evaluate_due(now, lag == Some(0), most, is_held, |waited_ms| {
+                metrics.event_to_score.observe(waited_ms as f64 / 1000.0);
+            });
             metrics.evaluations.inc_by(evaluated as u64);
-            let places = partition.take_alerting();
-            alerting.extend(places.into_iter().map(|place| (partition.number, place)));
         }
-        if !alerting.is_empty() {
-            self.tell(alerting, now);
+        // What comes while a cut is written goes out with the next of its kind.
+        if self.tellings == 0 {
+            self.tell(now);
         }
-        // What comes while a cut is written goes out with the next.
         if self.cuts > 0 {
             return;
         }
@@ -536,8 +575,12 @@ impl Core {
             return;
         }
         let events = self.waiting(|partition| partition.waiting.events.len());
-        let evaluations =
-            self.waiting(|partition| partition.waiting.metrics.len() + partition.waiting.daily.len());
+        let is_free = self.beside.is_empty();
+        let evaluations = self.waiting(|partition| {
+            let waiting = &partition.waiting;
+            let of_now = if is_free { waiting.now.metrics.len() } else { 0 };
+            of_now + waiting.midnights.metrics.len() + waiting.daily.len()
+        });
         let is_due = events + evaluations > 0 && is_over(self.written_at, self.config.land_after_ms, now);
         if is_due || events >= self.config.land_rows || evaluations >= self.config.evaluation_rows {
             self.write(now);
@@ -557,16 +600,20 @@ impl Core {
     /// answered by [`Core::history_stated`] or [`Core::history_failed`].
     pub fn take_histories(&mut self, now: i64) -> Vec<(i32, HistoryRequest)> {
         let mut requests = Vec::new();
-        // What is on its way is more urgent than what was, and would have it stated twice.
-        if self.is_recounting || !self.partitions.values().all(Partition::has_caught_up) {
+        // What is on its way and how everybody stands now are more urgent than what was, and an event that is
+        // on its way would have it stated twice.
+        let is_there_time = |partition: &Partition| partition.has_caught_up() && !partition.is_sweeping;
+        if self.is_recounting || self.has_evaluated_enough() || !self.partitions.values().all(is_there_time) {
             return requests;
         }
+        // A few of each partition: accounts that are neighbours by name are read together.
+        let of_each = self
+            .config
+            .history_accounts
+            .div_ceil(self.partitions.len().max(1));
         for partition in self.partitions.values_mut() {
             let left = self.config.history_accounts - requests.len();
-            if left == 0 {
-                break;
-            }
-            let found = partition.take_histories(now, left);
+            let found = partition.take_histories(now, left.min(of_each));
             requests.extend(found.into_iter().map(|request| (partition.number, request)));
         }
         requests

@@ -27,7 +27,7 @@ mod upstream;
 mod worker;
 
 pub use crate::core::{Core, CoreError, Incoming, Outlook};
-pub use action::{Action, Answer, Insert, Rows, SetAside};
+pub use action::{Action, Answer, Insert, Lane, Rows, SetAside};
 pub use config::Config;
 pub use history::Lives;
 pub use metrics::Metrics;

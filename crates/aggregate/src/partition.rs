@@ -13,7 +13,7 @@
 mod past;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -74,12 +74,20 @@ struct Entry {
 /// Places of accounts by when they are next looked at, the earliest first.
 type Timers = BinaryHeap<Reverse<(i64, usize)>>;
 
+/// Rows of evaluations, of numbers and of scores.
+#[derive(Default)]
+pub(crate) struct Evaluations {
+    pub(crate) metrics: Vec<MetricsRow>,
+    pub(crate) scores: Vec<ScoresRow>,
+}
+
 /// What waits to be written, besides the states.
 #[derive(Default)]
 pub(crate) struct Waiting {
     pub(crate) events: Vec<EventRow>,
-    pub(crate) metrics: Vec<MetricsRow>,
-    pub(crate) scores: Vec<ScoresRow>,
+    /// No state vouches for them: of an evaluation of now that was not written the next look makes another.
+    pub(crate) now: Evaluations,
+    pub(crate) midnights: Evaluations,
     /// Days of histories.
     pub(crate) daily: Vec<DailyRow>,
 }
@@ -151,10 +159,13 @@ pub(crate) struct Partition {
     old_event_at: i64,
     /// When all that was on its way had been taken, as far as could be seen.
     caught_up_at: i64,
+    /// Whether more accounts are due than were looked at the last time.
+    pub(crate) is_sweeping: bool,
     /// What is usual in each segment.
     segments: Arc<SegmentBaselines>,
-    /// Accounts whose history may have to be stated.
-    histories: BTreeSet<usize>,
+    /// Accounts whose history may have to be stated, in the order in which their events lie side by side in
+    /// ClickHouse.
+    histories: BTreeMap<Arc<str>, usize>,
     /// Whether anything was taken since the last checkpoint.
     pub(crate) is_moved: bool,
 }
@@ -203,8 +214,9 @@ impl Partition {
             waiting: Waiting::default(),
             old_event_at: i64::MIN / 2,
             caught_up_at: i64::MIN,
+            is_sweeping: false,
             segments: Arc::default(),
-            histories: BTreeSet::new(),
+            histories: BTreeMap::new(),
             is_moved: false,
         };
         for account in past.accounts {
@@ -216,7 +228,7 @@ impl Partition {
                 partition.mark_unsaved(place);
             }
             if partition.entries[place].account.history_from(now).is_some() {
-                partition.histories.insert(place);
+                partition.note_history(place);
             }
         }
         partition
@@ -333,7 +345,7 @@ impl Partition {
             }
         }
         if self.entries[place].account.history_from(now).is_some() {
-            self.histories.insert(place);
+            self.note_history(place);
         }
         self.mark_unsaved(place);
         if !self.landed.remove(&offset) {
@@ -469,6 +481,7 @@ impl Partition {
                 self.schedule(place, now + self.config.quiet_after_seconds * 1000);
             }
         }
+        self.is_sweeping = swept == SWEPT_AT_A_TIME;
         hurried + swept
     }
 
@@ -640,11 +653,15 @@ impl Partition {
             watermark,
             cut_offset: offset,
         };
-        self.waiting
-            .metrics
-            .push(rows::metrics(account_id, evaluation, coverage, version));
+        let row = rows::metrics(account_id, evaluation, coverage, version);
+        let waiting = if row.is_daily {
+            &mut self.waiting.midnights
+        } else {
+            &mut self.waiting.now
+        };
+        waiting.metrics.push(row);
         let hash = self.model.hash();
-        self.waiting
+        waiting
             .scores
             .push(rows::scores(account_id, evaluation, coverage, version, hash));
     }
@@ -690,12 +707,26 @@ impl Partition {
         timers.push(Reverse((due, place)));
     }
 
+    fn note_history(&mut self, place: usize) {
+        let account_id = self.entries[place].account.account_id();
+        if let Some((account_id, _)) = self.index.get_key_value(account_id) {
+            self.histories.insert(Arc::clone(account_id), place);
+        }
+    }
+
     fn mark_unsaved(&mut self, place: usize) {
         let entry = &mut self.entries[place];
         if !entry.is_unsaved {
             entry.is_unsaved = true;
             self.unsaved.insert(place);
         }
+    }
+}
+
+impl Evaluations {
+    pub(crate) fn append(&mut self, more: &mut Evaluations) {
+        self.metrics.append(&mut more.metrics);
+        self.scores.append(&mut more.scores);
     }
 }
 
@@ -741,7 +772,13 @@ fn fingerprint(evaluation: &Evaluation) -> u64 {
     let mut hash = Xxh3::new();
     let mut note = |value: Option<f64>| hash.update(&value.unwrap_or(f64::NAN).to_bits().to_le_bytes());
     for (name, value) in NUMBERS.iter().zip(metrics.numbers()) {
-        note(value.map(|value| if is_age(name) { value.floor() } else { rounded(value) }));
+        note(value.map(|value| {
+            if is_age(name) {
+                value.floor()
+            } else {
+                rounded(value)
+            }
+        }));
     }
     let found = [
         scores.health,

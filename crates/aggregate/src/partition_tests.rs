@@ -56,8 +56,19 @@ fn login(account: &str, id: &str, at: i64) -> Event {
     event(account, id, EventType::Login, "", at)
 }
 
+/// The evaluations that wait to be written, the earliest first.
+fn rows(partition: &Partition) -> Vec<&MetricsRow> {
+    let Waiting { now, midnights, .. } = &partition.waiting;
+    assert_eq!(now.metrics.len(), now.scores.len());
+    assert_eq!(midnights.metrics.len(), midnights.scores.len());
+    assert!(midnights.metrics.iter().all(|row| row.is_daily));
+    let mut rows: Vec<&MetricsRow> = now.metrics.iter().chain(&midnights.metrics).collect();
+    rows.sort_by_key(|row| row.evaluated_at);
+    rows
+}
+
 pub(super) fn evaluated_at(partition: &Partition, account: &str) -> Vec<i64> {
-    let rows = partition.waiting.scores.iter();
+    let rows = rows(partition).into_iter();
     rows.filter(|row| row.account_id == account)
         .map(|row| row.evaluated_at)
         .collect()
@@ -180,7 +191,8 @@ fn silence_is_noticed_by_the_hour() {
         1,
         "it is read to its end and quiet"
     );
-    let row = partition.waiting.metrics.last().unwrap();
+    let rows = rows(&partition);
+    let row = rows.last().unwrap();
     assert_eq!(row.days_since_last_login, Some(30));
     assert_eq!(
         partition.evaluate_due(much_later + HOUR, true, 100, false, |_| {}),
@@ -266,8 +278,7 @@ fn history_gets_a_row_a_midnight_when_it_has_come_to_an_end_whatever_its_order()
         "nobody is told before the history is there"
     );
     assert_eq!(state_histories(&mut partition, &history, settled), 1);
-    let rows = partition.waiting.metrics.iter().filter(|row| row.is_daily);
-    let rows: Vec<&MetricsRow> = rows.collect();
+    let rows: Vec<&MetricsRow> = partition.waiting.midnights.metrics.iter().collect();
     assert_eq!(rows.len(), 200, "one a midnight");
     assert!(rows.iter().all(|row| row.cut_offset == 60));
     let of_day = |day: i64| {
@@ -325,6 +336,7 @@ fn a_late_event_has_the_rows_since_stated_again_and_an_alarm_that_it_proves_wron
     assert_eq!(state_histories(&mut partition, &landed, settled), 1);
     let restated: Vec<Option<i32>> = partition
         .waiting
+        .midnights
         .metrics
         .iter()
         .map(|row| row.days_since_last_login)

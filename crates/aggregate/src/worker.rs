@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, Instant, MissedTickBehavior};
 use tracing::{error, info, warn};
 
-use crate::action::{Answer, SetAside};
+use crate::action::{Answer, Lane, SetAside};
 use crate::config::Config;
 use crate::core::{Core, CoreError, Incoming, Outlook};
 use crate::history::{Ended, Histories};
@@ -107,8 +107,8 @@ pub(crate) struct Worker {
     model: Arc<Model>,
     core: Core,
     outlet: Outlet,
-    /// What the core wants done and is being done: one thing at a time.
-    under_way: JoinSet<Result<Answer, Error>>,
+    /// What the core wants done and is being done: one thing of each lane.
+    under_way: JoinSet<Result<(Lane, Answer), Error>>,
     told_lag_at: Instant,
     upstream: Upstream,
     histories: Histories,
@@ -269,16 +269,20 @@ impl Worker {
 
     /// Has the core fold what came, and begins with what it wants done next. The folding goes on meanwhile.
     fn begin_what_is_next(&mut self) -> Result<(), Error> {
-        if let Some(action) = self.core.next(wall_ms())? {
+        while let Some((lane, action)) = self.core.next(wall_ms())? {
             let outlet = self.outlet.clone();
-            self.under_way.spawn(async move { outlet.act(action).await });
+            self.under_way
+                .spawn(async move { Ok((lane, outlet.act(action).await?)) });
         }
         Ok(())
     }
 
-    fn take_answer(&mut self, ended: Result<Result<Answer, Error>, JoinError>) -> Result<(), Error> {
+    fn take_answer(&mut self, ended: Result<Result<(Lane, Answer), Error>, JoinError>) -> Result<(), Error> {
         match ended {
-            Ok(answer) => Ok(self.core.answer(answer?, wall_ms())?),
+            Ok(answered) => {
+                let (lane, answer) = answered?;
+                Ok(self.core.answer(lane, answer, wall_ms())?)
+            }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // Only a worker that is dropped ends it.

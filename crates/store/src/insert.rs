@@ -15,7 +15,7 @@ use crate::patience::Operation;
 
 /// Settings that the promise of an insert rests on, whatever the server's profiles or
 /// `clickhouse.settings` say.
-const FIXED: [(&str, &str); 9] = [
+const FIXED: [(&str, &str); 10] = [
     // An answer means that the rows are in the table, not in a queue.
     ("async_insert", "0"),
     ("wait_end_of_query", "1"),
@@ -27,6 +27,8 @@ const FIXED: [(&str, &str); 9] = [
     ("max_insert_block_size", "1048449"),
     // History may span any number of months.
     ("max_partitions_per_insert_block", "0"),
+    // No row of an insert replaces another of it, but in what keeps the newest, and readers use FINAL.
+    ("optimize_on_insert", "0"),
     // See `max_execution_time` below: by the clock, and without rows half done.
     ("timeout_before_checking_execution_speed", "0"),
     ("timeout_overflow_mode", "throw"),

@@ -6,7 +6,7 @@ use crate::client::{Error, Store};
 
 /// The numbered migrations, in order. A file that has been released is never edited: its checksum is
 /// kept in the database and compared.
-const MIGRATIONS: [(u32, &str, &str); 14] = [
+const MIGRATIONS: [(u32, &str, &str); 15] = [
     (
         1,
         "events",
@@ -76,6 +76,11 @@ const MIGRATIONS: [(u32, &str, &str); 14] = [
         14,
         "outcomes",
         include_str!("../../../schemas/clickhouse/0014_outcomes.sql"),
+    ),
+    (
+        15,
+        "newest",
+        include_str!("../../../schemas/clickhouse/0015_newest.sql"),
     ),
 ];
 

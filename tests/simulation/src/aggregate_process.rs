@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aggregate::{Action, Answer, Core, CoreError, HistoryRequest, Incoming, Lives, Outlook, SetAside};
+use aggregate::{Action, Answer, Core, CoreError, HistoryRequest, Incoming, Lane, Lives, Outlook, SetAside};
 use event::wire;
 use fastrand::Rng;
 use health::{AlertChange, Model, SegmentBaselines};
@@ -42,7 +42,8 @@ pub(crate) struct AggregateProcess {
     /// Without a way to the broker until then.
     pub(crate) cut_off_until: i64,
     pub(crate) core: Core,
-    pub(crate) pending: Option<Action>,
+    /// What is being done in each lane.
+    pub(crate) pending: Vec<(Lane, Action)>,
     /// Where each started partition is read on.
     pub(crate) positions: BTreeMap<i32, i64>,
     draining: Option<i32>,
@@ -74,7 +75,7 @@ impl AggregateProcess {
             paused_until: now,
             cut_off_until: now,
             core,
-            pending: None,
+            pending: Vec::new(),
             positions: BTreeMap::new(),
             draining: None,
             histories: Vec::new(),
@@ -84,7 +85,7 @@ impl AggregateProcess {
     /// Whether nothing is being done, and all that the log has was taken.
     pub(crate) fn is_at_rest(&self, log: &Log) -> bool {
         let is_read = |(number, position): (&i32, &i64)| log.end(*number) == *position;
-        self.pending.is_none()
+        self.pending.is_empty()
             && self.member.inbox.is_empty()
             && self.draining.is_none()
             && self.histories.is_empty()
@@ -102,15 +103,19 @@ impl AggregateProcess {
         calm: bool,
     ) -> Result<(), Failed> {
         // Everything else goes on while something is being done, but for what waits until all is done.
-        if let Some(action) = self.pending.take_if(|_| self.draining.is_some() || rng.bool()) {
-            return self.go_on(action, group, servers, rng, now, calm);
+        if !self.pending.is_empty() && (self.draining.is_some() || rng.bool()) {
+            let (lane, action) = self.pending.swap_remove(rng.usize(..self.pending.len()));
+            return self.go_on(lane, action, group, servers, rng, now, calm);
         }
-        if let Some(action) = self.core.next(now).map_err(ended)? {
+        if let Some((lane, action)) = self.core.next(now).map_err(ended)? {
             // The fence is asked before each thing.
             if !group.owns(&self.member, now) {
                 return Err(Failed::Ended(Ended::Fenced));
             }
-            self.pending = Some(action);
+            self.pending.push((lane, action));
+            return Ok(());
+        }
+        if !self.pending.is_empty() && self.draining.is_some() {
             return Ok(());
         }
         if let Some(number) = self.draining.take() {
@@ -121,7 +126,7 @@ impl AggregateProcess {
             return Ok(());
         }
         match rng.u8(0..4) {
-            0 if self.pending.is_none() => self.take_note(now),
+            0 if self.pending.is_empty() => self.take_note(now),
             0 => {}
             1 => {
                 let can_read = now >= self.cut_off_until;
@@ -205,8 +210,13 @@ impl AggregateProcess {
     }
 
     /// Tries to do what is to be done.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the world, the process and what is to be done"
+    )]
     fn go_on(
         &mut self,
+        lane: Lane,
         action: Action,
         group: &Group,
         servers: &mut Servers<'_>,
@@ -217,17 +227,17 @@ impl AggregateProcess {
         let luck = if calm { 0 } else { rng.u8(0..32) };
         if luck == 31 {
             // It takes its time.
-            self.pending = Some(action);
+            self.pending.push((lane, action));
             return Ok(());
         }
         // It is asked again before each try.
         if !group.owns(&self.member, now) {
-            self.pending = Some(action);
+            self.pending.push((lane, action));
             return Err(Failed::Ended(Ended::Fenced));
         }
         let needs_broker = matches!(action, Action::Send(_) | Action::SetAside(_));
         if luck == 30 || (needs_broker && now < self.cut_off_until) {
-            self.pending = Some(action);
+            self.pending.push((lane, action));
             return Ok(());
         }
         let answer = match &action {
@@ -270,10 +280,10 @@ impl AggregateProcess {
         };
         let is_lost = luck == 29 && !matches!(action, Action::Start { .. });
         if is_lost {
-            self.pending = Some(action);
+            self.pending.push((lane, action));
             return Ok(());
         }
-        self.core.answer(answer, now).map_err(ended)
+        self.core.answer(lane, answer, now).map_err(ended)
     }
 }
 

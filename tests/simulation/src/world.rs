@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
-use aggregate::{Action, Insert, SetAside};
+use aggregate::{Action, Insert, Lane, SetAside};
 use event::wire;
 use fastrand::Rng;
 use health::{AlertChange, HealthConfig, Model};
@@ -266,7 +266,7 @@ impl World {
     }
 
     fn pass_time(&mut self, calm: bool) {
-        let busy = self.aggregates.iter().any(|process| process.pending.is_some());
+        let busy = self.aggregates.iter().any(|process| !process.pending.is_empty());
         self.now += self.rng.i64(0..if busy { 100 } else { 400 });
         // Nothing may be going on for hours.
         if let Some(next) = self.script.front()
@@ -327,14 +327,22 @@ impl World {
 
     /// An insert that is under way goes on without its sender: mostly not for long, since the server drops
     /// one that it has not all of, but a slow server may take longer than the session lives.
-    fn let_go(&mut self, pending: Option<Action>) {
-        let Some(Action::Insert(inserts)) = pending else {
-            if let Some(Action::Send(changes)) = pending
-                && self.rng.bool()
-            {
-                self.alerts.extend(changes);
+    fn let_go(&mut self, pending: Vec<(Lane, Action)>) {
+        for (_, action) in pending {
+            self.let_go_of(action);
+        }
+    }
+
+    fn let_go_of(&mut self, action: Action) {
+        let inserts = match action {
+            Action::Insert(inserts) => inserts,
+            Action::Send(changes) => {
+                if self.rng.bool() {
+                    self.alerts.extend(changes);
+                }
+                return;
             }
-            return;
+            _ => return,
         };
         for insert in inserts {
             if self.rng.bool() {
@@ -355,7 +363,7 @@ impl World {
         let which = self.rng.usize(0..2);
         match self.rng.u16(0..1500) {
             // Preferably in the middle of something.
-            0..30 if self.aggregates[which].pending.is_some() || self.rng.u8(0..6) == 0 => {
+            0..30 if !self.aggregates[which].pending.is_empty() || self.rng.u8(0..6) == 0 => {
                 self.kill_aggregate(which);
             }
             30..34 => {
@@ -368,7 +376,7 @@ impl World {
                 dead.die(&mut self.log, &mut self.rng);
                 self.note(|| format!("ingest {} is killed", dead.member.id));
             }
-            34..42 if self.aggregates[which].pending.is_some() => {
+            34..42 if !self.aggregates[which].pending.is_empty() => {
                 let until = self.now + self.rng.i64(0..3 * SESSION);
                 self.report.pauses += 1;
                 let process = &mut self.aggregates[which];
@@ -403,12 +411,10 @@ impl World {
     fn kill_aggregate(&mut self, which: usize) {
         self.report.kills += 1;
         let id = self.aggregates[which].member.id;
-        let pending = self.aggregates[which].pending.take();
+        let pending = std::mem::take(&mut self.aggregates[which].pending);
         self.note(|| {
-            format!(
-                "aggregate {id} is killed, doing {:?}",
-                pending.as_ref().map(described)
-            )
+            let doing: Vec<String> = pending.iter().map(|(_, action)| described(action)).collect();
+            format!("aggregate {id} is killed, doing {doing:?}")
         });
         self.let_go(pending);
         self.poison.clear();
@@ -495,22 +501,22 @@ impl World {
         let is_fenced = !group.owns(&process.member, now);
         let stepped = std::panic::catch_unwind(AssertUnwindSafe(|| {
             // What stands still for too long finds its session over as soon as it looks.
-            if is_fenced && process.pending.is_none() {
+            if is_fenced && process.pending.is_empty() {
                 return Err(Failed::Ended(Ended::Fenced));
             }
             process.step(group, &mut servers, rng, now, calm)
         }));
         let id = process.member.id;
-        if let Some(action) = before
-            && process.pending.is_none()
-        {
+        let done = before.into_iter().filter(|one| !process.pending.contains(one));
+        let done: Vec<(Lane, Action)> = done.collect();
+        for (_, action) in done {
             self.note(|| format!("aggregate {id}: {}", described(&action)));
         }
         match stepped {
             Ok(Ok(())) => Ok(()),
             Ok(Err(Failed::Broken(what))) => Err(what),
             Ok(Err(Failed::Ended(why))) => {
-                let pending = self.aggregates[which].pending.take();
+                let pending = std::mem::take(&mut self.aggregates[which].pending);
                 self.let_go(pending);
                 match why {
                     Ended::Fenced => {

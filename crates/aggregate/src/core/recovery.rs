@@ -202,8 +202,8 @@ mod tests {
         );
         core.assigned(&[number]);
         for answer in answers {
-            core.next(NOW).unwrap().expect("something to be done");
-            if let Err(error) = core.answer(answer, NOW) {
+            let (lane, _) = core.next(NOW).unwrap().expect("something to be done");
+            if let Err(error) = core.answer(lane, answer, NOW) {
                 return error;
             }
         }

@@ -8,7 +8,7 @@ use store::{AlertRow, Checkpoint, EventRow};
 
 use super::{Awaited, Core, Todo};
 use crate::action::{Action, Insert, Rows};
-use crate::partition::{Recount, Unsaved};
+use crate::partition::{Evaluations, Recount, Unsaved};
 use crate::planted::{self, Bug};
 use crate::rows;
 
@@ -26,12 +26,25 @@ pub(super) enum Which {
     Due,
 }
 
+/// What a cut is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Rows are due.
+    Rows,
+    Checkpoint,
+    /// Alerts wait for it.
+    Telling,
+}
+
 impl Core {
     /// Writes the events and the evaluations that wait.
     pub(super) fn write(&mut self, now: i64) {
         let mut cut = self.cut(now);
         self.insert_derived(Unsaved::default(), &mut cut);
-        self.end_cut(cut, now, false);
+        if self.beside.is_empty() {
+            self.insert_evaluations(&mut cut);
+        }
+        self.end_cut(cut, now, Purpose::Rows);
     }
 
     /// Saves what changed since the last time, then moves the checkpoints, then commits.
@@ -74,7 +87,10 @@ impl Core {
         if !committed.is_empty() {
             cut.push(Todo::Act(Action::Commit(committed)));
         }
-        self.end_cut(cut, now, true);
+        if which == Which::All {
+            self.insert_evaluations(&mut cut);
+        }
+        self.end_cut(cut, now, Purpose::Checkpoint);
     }
 
     /// Begins to take what goes out together: lands the events that wait.
@@ -96,18 +112,25 @@ impl Core {
         cut
     }
 
-    fn end_cut(&mut self, mut cut: Vec<Todo>, now: i64, is_checkpoint: bool) {
+    fn end_cut(&mut self, mut cut: Vec<Todo>, now: i64, purpose: Purpose) {
         cut.push(Todo::Written {
             begun_at: now,
-            is_checkpoint,
+            purpose,
         });
-        self.cuts += 1;
+        *self.under_way(purpose) += 1;
         self.todo.extend(cut);
     }
 
-    pub(super) fn written(&mut self, begun_at: i64, is_checkpoint: bool, now: i64) {
-        self.cuts -= 1;
-        if is_checkpoint {
+    fn under_way(&mut self, purpose: Purpose) -> &mut usize {
+        match purpose {
+            Purpose::Telling => &mut self.tellings,
+            Purpose::Rows | Purpose::Checkpoint => &mut self.cuts,
+        }
+    }
+
+    pub(super) fn written(&mut self, begun_at: i64, purpose: Purpose, now: i64) {
+        *self.under_way(purpose) -= 1;
+        if purpose == Purpose::Checkpoint {
             let lasted = (now - begun_at).max(0);
             self.metrics.checkpoint.observe(lasted as f64 / 1000.0);
         }
@@ -126,22 +149,38 @@ impl Core {
         }
     }
 
-    /// Writes the evaluations that wait, the days of histories, and what else follows from the events.
+    /// Writes the days and midnights of histories, and what else follows from the events.
     fn insert_derived(&mut self, unsaved: Unsaved, cut: &mut Vec<Todo>) {
-        let mut metrics = Vec::new();
-        let mut scores = Vec::new();
+        let mut midnights = Evaluations::default();
         let mut daily = unsaved.daily;
         for partition in self.partitions.values_mut() {
             daily.append(&mut partition.waiting.daily);
-            metrics.append(&mut partition.waiting.metrics);
-            scores.append(&mut partition.waiting.scores);
+            midnights.append(&mut partition.waiting.midnights);
         }
-        let mut inserts = self.inserts("metrics", metrics, Rows::Metrics);
-        inserts.extend(self.inserts("scores", scores, Rows::Scores));
+        let mut inserts = self.evaluations(midnights);
         inserts.extend(self.inserts("daily", daily, Rows::Daily));
         inserts.extend(self.inserts("users", unsaved.users, Rows::Users));
         inserts.extend(self.inserts("accounts", unsaved.accounts, Rows::Accounts));
         act_on(inserts, cut);
+    }
+
+    /// Writes the evaluations of now that wait, beside all else. Nothing rests on them but what people see, and
+    /// they are wide: alerts and checkpoints must not wait for them.
+    fn insert_evaluations(&mut self, cut: &mut Vec<Todo>) {
+        let mut now = Evaluations::default();
+        for partition in self.partitions.values_mut() {
+            now.append(&mut partition.waiting.now);
+        }
+        let inserts = self.evaluations(now);
+        if !inserts.is_empty() {
+            cut.push(Todo::Beside(inserts));
+        }
+    }
+
+    fn evaluations(&mut self, rows: Evaluations) -> Vec<Insert> {
+        let mut inserts = self.inserts("metrics", rows.metrics, Rows::Metrics);
+        inserts.extend(self.inserts("scores", rows.scores, Rows::Scores));
+        inserts
     }
 
     /// The states come last: what they vouch for is written before.
@@ -170,7 +209,7 @@ impl Core {
     pub(super) fn begin_recounts(&mut self, now: i64) {
         self.is_recounting = true;
         let cut = self.cut(now);
-        self.end_cut(cut, now, false);
+        self.end_cut(cut, now, Purpose::Rows);
         self.todo.push_back(Todo::Recount);
     }
 
@@ -225,7 +264,15 @@ impl Core {
     /// Tells of the alert changes that evaluations found. The states that know of them are saved before,
     /// so that a change that was sent is never forgotten; one that was saved and not sent is sent by
     /// the next owner, with the same id.
-    pub(super) fn tell(&mut self, places: Vec<(i32, usize)>, now: i64) {
+    pub(super) fn tell(&mut self, now: i64) {
+        let mut places = Vec::new();
+        for partition in self.partitions.values_mut() {
+            let alerting = partition.take_alerting().into_iter();
+            places.extend(alerting.map(|place| (partition.number, place)));
+        }
+        if places.is_empty() {
+            return;
+        }
         let mut cut = self.cut(now);
         let mut unsaved = Unsaved::default();
         let mut changes: Vec<AlertChange> = Vec::new();
@@ -252,7 +299,7 @@ impl Core {
             act_on(rows, &mut cut);
             cut.extend(sending);
         }
-        self.end_cut(cut, now, false);
+        self.end_cut(cut, now, Purpose::Telling);
     }
 
     pub(super) fn told(&mut self, places: &[(i32, usize)], changes: &[AlertChange]) {

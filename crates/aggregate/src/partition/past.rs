@@ -5,6 +5,8 @@
 //! none has come for a while. Only then are its days counted anew in another time zone and its history
 //! stated, since both read what has landed; and until its history is there nobody is alerted about it.
 
+use std::sync::Arc;
+
 use event::Event;
 use health::{Account, DETAILED_DAYS, Daily, DayCounter, Evaluation, Mode};
 
@@ -106,7 +108,7 @@ impl Partition {
             entry.changed_days.extend(days);
         }
         if entry.account.history_from(now).is_some() {
-            self.histories.insert(place);
+            self.note_history(place);
         }
         let entry = &mut self.entries[place];
         let due = entry.evaluated_at + self.config.evaluate_after_ms;
@@ -123,7 +125,7 @@ impl Partition {
             let is_in_order = account.last_event_at().is_some_and(|at| at <= midnight);
             if !is_in_order || account.must_recount() || until - midnight > self.config.history_days * DAY_MS
             {
-                self.histories.insert(place);
+                self.note_history(place);
                 return;
             }
             self.evaluate(place, midnight, now, Mode::Replay);
@@ -172,15 +174,14 @@ impl Partition {
                 && self.is_settled(*place, now)
                 && self.has_landed(&entry.account)
         };
-        let ready: Vec<usize> = self
-            .histories
-            .iter()
-            .copied()
-            .filter(is_ready)
+        let all = self.histories.iter();
+        let ready: Vec<(Arc<str>, usize)> = all
+            .filter(|(_, place)| is_ready(place))
             .take(most)
+            .map(|(account_id, place)| (Arc::clone(account_id), *place))
             .collect();
-        for place in ready {
-            self.histories.remove(&place);
+        for (account_id, place) in ready {
+            self.histories.remove(&account_id);
             let entry = &mut self.entries[place];
             let Some(from) = entry.account.history_from(now) else {
                 continue;
@@ -242,7 +243,7 @@ impl Partition {
             self.alerting.push(place);
         }
         if entry.account.history_from(now).is_some() {
-            self.histories.insert(place);
+            self.note_history(place);
         }
         self.mark_unsaved(place);
         self.schedule(place, now);
@@ -302,6 +303,6 @@ impl Partition {
         let entry = &mut self.entries[request.place];
         entry.is_history_asked = false;
         entry.account.history_failed();
-        self.histories.insert(request.place);
+        self.note_history(request.place);
     }
 }
