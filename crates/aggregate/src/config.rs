@@ -51,7 +51,8 @@ pub struct Config {
     /// How far back an account's daily rows are stated again when late events come, in days. Default
     /// 800.
     pub history_days: i64,
-    /// Accounts whose histories are read from ClickHouse at a time. Default 100.
+    /// Accounts whose histories are read from ClickHouse at a time at most; fewer when they have more
+    /// midnights than `evaluation_rows`. Default 500.
     pub history_accounts: usize,
     /// Accounts that `mimamori rebuild` makes anew before it notes how far it is. Default 200.
     pub rebuild_accounts: usize,
@@ -84,7 +85,7 @@ impl Default for Config {
             batch_records: 20_000,
             inserts: 4,
             history_days: 800,
-            history_accounts: 100,
+            history_accounts: 500,
             rebuild_accounts: 200,
             rebuild_tasks: 4,
             segments_seconds: 3_600,

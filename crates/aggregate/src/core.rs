@@ -607,13 +607,12 @@ impl Core {
             return requests;
         }
         // A few of each partition: accounts that are neighbours by name are read together.
-        let of_each = self
-            .config
-            .history_accounts
-            .div_ceil(self.partitions.len().max(1));
+        let partitions = self.partitions.len().max(1);
+        let of_each = self.config.history_accounts.div_ceil(partitions);
+        let midnights = self.config.evaluation_rows.div_ceil(partitions);
         for partition in self.partitions.values_mut() {
             let left = self.config.history_accounts - requests.len();
-            let found = partition.take_histories(now, left.min(of_each));
+            let found = partition.take_histories(now, left.min(of_each), midnights);
             requests.extend(found.into_iter().map(|request| (partition.number, request)));
         }
         requests

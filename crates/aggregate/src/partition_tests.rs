@@ -204,7 +204,7 @@ fn silence_is_noticed_by_the_hour() {
 fn state_histories(partition: &mut Partition, landed: &[(i64, Event)], now: i64) -> usize {
     land(partition);
     let model = model();
-    let requests = partition.take_histories(now, 100);
+    let requests = partition.take_histories(now, 100, 1_000);
     let stated = requests.len();
     for request in requests {
         let segments = SegmentBaselines::default();
@@ -483,7 +483,7 @@ fn a_history_waits_until_the_accounts_own_events_have_landed() {
     let settled = now + 11 * SECOND;
     partition.evaluate_due(settled, true, 100, false, |_| {});
     let asked = |partition: &mut Partition| -> Vec<String> {
-        let requests = partition.take_histories(settled, 10);
+        let requests = partition.take_histories(settled, 10, 1_000);
         requests.into_iter().map(|request| request.account_id).collect()
     };
     assert_eq!(asked(&mut partition), [""; 0], "it is being landed");

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::client::{Error, Store};
 
 /// Accounts whose events are sorted by one query of [`Store::account_events`].
-const ACCOUNTS_PER_QUERY: usize = 50;
+const ACCOUNTS_PER_QUERY: usize = 500;
 
 /// Bytes that a sort may hold in the server's memory before it goes on on disk.
 const SORTED_IN_MEMORY: &str = "268435456";

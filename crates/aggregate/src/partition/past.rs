@@ -160,9 +160,9 @@ impl Partition {
         self.entries[place].must_count_anew() && self.is_settled(place, now)
     }
 
-    /// Accounts whose history is to be stated and whose events have all landed, `most` of them at most.
-    /// Each is answered by [`Partition::history_stated`] or [`Partition::history_failed`].
-    pub(crate) fn take_histories(&mut self, now: i64, most: usize) -> Vec<HistoryRequest> {
+    /// Accounts whose history is to be stated and whose events have all landed: `most` of them at most, and
+    /// none more once there are as many `midnights`. Each is answered by [`Partition::history_stated`] or [`Partition::history_failed`].
+    pub(crate) fn take_histories(&mut self, now: i64, most: usize, midnights: usize) -> Vec<HistoryRequest> {
         let mut requests = Vec::new();
         if !self.has_caught_up() {
             return requests;
@@ -180,7 +180,11 @@ impl Partition {
             .take(most)
             .map(|(account_id, place)| (Arc::clone(account_id), *place))
             .collect();
+        let mut asked = 0;
         for (account_id, place) in ready {
+            if asked >= midnights {
+                break;
+            }
             self.histories.remove(&account_id);
             let entry = &mut self.entries[place];
             let Some(from) = entry.account.history_from(now) else {
@@ -190,13 +194,15 @@ impl Partition {
             let earliest = until - self.config.history_days * DAY_MS;
             entry.account.begin_history(until);
             entry.is_history_asked = true;
+            let midnights: Vec<i64> = (from.max(earliest)..=until).step_by(DAY_MS as usize).collect();
+            asked += midnights.len();
             requests.push(HistoryRequest {
                 epoch: self.epoch,
                 place,
                 account_id: entry.account.account_id().to_string(),
                 offset: entry.account.offset(),
                 counter: entry.account.day_counter(&self.model),
-                midnights: (from.max(earliest)..=until).step_by(DAY_MS as usize).collect(),
+                midnights,
                 told: entry
                     .account
                     .open_episodes()
