@@ -17,6 +17,10 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
+/// That of the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures what accounts cost.
 #[derive(Debug, Parser)]
 #[command(name = "accounts")]

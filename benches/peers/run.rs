@@ -19,6 +19,8 @@ use crate::roster::{ClickHouse, Peer, Program};
 
 /// A peer may load what it needs for so long, and write its answer and end.
 const AROUND_WITHIN: Duration = Duration::from_secs(180);
+/// No peer makes anything like the rows of the accounts' midnights.
+const MIMAMORI: &str = "[aggregate]\nhistory_days = 1\n";
 
 /// What a run came to.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +144,7 @@ impl Field {
     /// mimamori leaves its marks in its broker, so it gets one of its own, with the same records.
     async fn run_mimamori(&self) -> anyhow::Result<(String, Figures)> {
         let folder = cluster::run_folder("peers-mimamori")?;
-        let mut cluster = pipeline::filled(folder.path(), "", self.workload).await?;
+        let mut cluster = pipeline::filled(folder.path(), MIMAMORI, self.workload).await?;
         let measured = pipeline::run(&mut cluster, self.workload, &self.truth).await?;
         // Reading the days is counted for the others, too.
         let before = cluster.clickhouse.cpu()?;
