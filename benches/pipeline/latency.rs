@@ -1,5 +1,6 @@
 //! How soon after an event its account is scored, while events come at a steady rate.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -35,8 +36,8 @@ pub struct Latency {
     pub p50_ms: f64,
     pub p90_ms: f64,
     pub p99_ms: f64,
-    /// Processor time of ingest, aggregate and ClickHouse for a million events.
-    pub cpu_per_million: f64,
+    /// Seconds of processor time for a million events, of each.
+    pub cpu_per_million: BTreeMap<&'static str, f64>,
 }
 
 /// Sends events of now to random accounts and asks `aggregate` how long they took.
@@ -55,7 +56,7 @@ pub async fn measure(
     };
     sender.send(rate, WARM_UP).await?;
     let before = histogram(cluster).await?;
-    let (cpu_before, sent_before) = (pipeline::cpu(cluster)?, sender.sent);
+    let (cpu_before, sent_before) = (pipeline::cpu_of_each(cluster)?, sender.sent);
     let began = Instant::now();
     sender.send(rate, Duration::from_secs(seconds)).await?;
     let sent = sender.sent - sent_before;
@@ -68,7 +69,11 @@ pub async fn measure(
     })
     .await?;
     let seen = histogram(cluster).await?.since(&before);
-    let used = pipeline::cpu(cluster)? - cpu_before;
+    let cpu_after = pipeline::cpu_of_each(cluster)?;
+    let cpu_per_million = cpu_before
+        .iter()
+        .zip(cpu_after)
+        .map(|((name, before), (_, after))| (*name, (after - *before).as_secs_f64() / sent as f64 * 1e6));
     let quantile = |quantile| seen.quantile_ms(quantile).context("nothing was evaluated");
     Ok(Latency {
         rate,
@@ -77,7 +82,7 @@ pub async fn measure(
         p50_ms: quantile(0.5)?,
         p90_ms: quantile(0.9)?,
         p99_ms: quantile(0.99)?,
-        cpu_per_million: used.as_secs_f64() / sent as f64 * 1e6,
+        cpu_per_million: cpu_per_million.collect(),
     })
 }
 

@@ -238,12 +238,16 @@ async fn history(cluster: &mut Cluster, sql: &Sql) -> anyhow::Result<History> {
 ///
 /// # Errors
 /// One of them has ended.
-pub fn cpu(cluster: &mut Cluster) -> anyhow::Result<Duration> {
-    let mut used = cluster.clickhouse.cpu()?;
-    for name in ["ingest", "aggregate"] {
-        used += cluster.role(name)?.cpu()?;
-    }
-    Ok(used)
+pub fn cpu_of_each(cluster: &mut Cluster) -> anyhow::Result<[(&'static str, Duration); 3]> {
+    Ok([
+        ("ingest", cluster.role("ingest")?.cpu()?),
+        ("aggregate", cluster.role("aggregate")?.cpu()?),
+        ("clickhouse", cluster.clickhouse.cpu()?),
+    ])
+}
+
+fn cpu(cluster: &mut Cluster) -> anyhow::Result<Duration> {
+    Ok(cpu_of_each(cluster)?.iter().map(|(_, used)| *used).sum())
 }
 
 /// Accounts whose newest score has their last event in it.

@@ -10,23 +10,26 @@
 //! midnight passes; otherwise, and for history that is loaded, it is asked for ([`HistoryRequest`]) and
 //! made from the landed events. Until a history that was never stated is there, nobody is alerted.
 
+mod fingerprint;
+mod landing;
 mod past;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use event::Event;
-use health::{Account, AlertChange, Evaluation, Mode, Model, NUMBERS, Recall, SegmentBaselines, Stage, Tier};
+use health::{Account, AlertChange, Evaluation, Mode, Model, Recall, SegmentBaselines, Stage, Tier};
 use store::{AccountRow, DailyRow, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
 use tracing::error;
-use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::config::Config;
 use crate::planted::{self, Bug};
 use crate::rows;
 
+use fingerprint::fingerprint;
+use landing::{Landings, identity};
 pub(crate) use past::Recount;
 pub use past::{History, HistoryRequest};
 
@@ -101,15 +104,6 @@ pub(crate) struct Unsaved {
     pub(crate) users: Vec<UserRow>,
 }
 
-/// Events that go out together.
-struct Landing {
-    /// Account and id of each.
-    ids: HashSet<u128>,
-    /// Everything that was folded below this offset is among them, or has landed before.
-    below: i64,
-    has_landed: bool,
-}
-
 /// How a record was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -146,12 +140,7 @@ pub(crate) struct Partition {
     /// Ids remembered over all accounts, and at how many the older ones are forgotten.
     remembered: usize,
     forget_at: usize,
-    /// Account and id of each event that waits to land …
-    unlanded: HashSet<u128>,
-    /// … and of those that are being landed, the oldest first.
-    landings: VecDeque<Landing>,
-    /// Below it everything has landed that was folded.
-    landed_below: i64,
+    landings: Landings,
     /// When its checkpoint was last moved.
     pub(crate) checkpointed_at: i64,
     pub(crate) waiting: Waiting,
@@ -207,9 +196,7 @@ impl Partition {
             alerting: Vec::new(),
             remembered,
             forget_at,
-            unlanded: HashSet::new(),
-            landings: VecDeque::new(),
-            landed_below: past.next_offset,
+            landings: Landings::from(past.next_offset),
             checkpointed_at: now,
             waiting: Waiting::default(),
             old_event_at: i64::MIN / 2,
@@ -267,16 +254,10 @@ impl Partition {
             Recall::New => self.config.look_up_every_id,
             Recall::Forgotten => true,
         };
-        may_be_a_repeat && !self.is_landing(identity(&event.account_id, &event.event_id))
-    }
-
-    /// Whether an event waits to land, or is being landed.
-    fn is_landing(&self, identity: u128) -> bool {
-        self.unlanded.contains(&identity)
-            || self
+        may_be_a_repeat
+            && !self
                 .landings
-                .iter()
-                .any(|landing| landing.ids.contains(&identity))
+                .contains(identity(&event.account_id, &event.event_id))
     }
 
     /// Takes the event at `offset`, which must be the next or a later one. `was_seen` is the answer of
@@ -306,7 +287,7 @@ impl Partition {
         let is_known = match entry.account.recall(&event) {
             Recall::New if !self.config.look_up_every_id => false,
             Recall::Known => true,
-            Recall::New | Recall::Forgotten => was_seen || self.is_landing(identity),
+            Recall::New | Recall::Forgotten => was_seen || self.landings.contains(identity),
         };
         let entry = &mut self.entries[place];
         if is_known {
@@ -349,7 +330,7 @@ impl Partition {
         }
         self.mark_unsaved(place);
         if !self.landed.remove(&offset) {
-            self.unlanded.insert(identity);
+            self.landings.add(identity);
             self.waiting.events.push(rows::event(event, self.number, offset));
         }
         if self.remembered > self.forget_at {
@@ -382,38 +363,19 @@ impl Partition {
     /// The events that wait to land. Whoever takes them must see them landed, in the order in which they
     /// were taken, and say so: [`Partition::events_landed`].
     pub(crate) fn take_events(&mut self) -> Vec<EventRow> {
-        self.landings.push_back(Landing {
-            ids: std::mem::take(&mut self.unlanded),
-            below: self.next_offset,
-            has_landed: false,
-        });
+        self.landings.begin(self.next_offset);
         std::mem::take(&mut self.waiting.events)
     }
 
     /// What was taken first by [`Partition::take_events`], of what had not landed yet, has landed.
     pub(crate) fn events_landed(&mut self) {
-        if let Some(landing) = self.landings.iter_mut().find(|landing| !landing.has_landed) {
-            landing.has_landed = true;
-            self.landed_below = landing.below;
-        }
+        self.landings.landed();
     }
 
     /// Forgets the ids of what has landed: from now on they are found there. Not to be called while events
     /// wait that were looked up before.
     pub(crate) fn forget_landed(&mut self) {
-        while self.landings.front().is_some_and(|landing| landing.has_landed) {
-            self.landings.pop_front();
-        }
-    }
-
-    /// Whether everything that was folded has landed.
-    fn has_all_landed(&self) -> bool {
-        self.waiting.events.is_empty() && self.landings.iter().all(|landing| landing.has_landed)
-    }
-
-    /// Whether every event that an account has folded has landed.
-    fn has_landed(&self, account: &Account) -> bool {
-        account.offset() < self.landed_below || self.has_all_landed()
+        self.landings.forget_landed();
     }
 
     /// Evaluates the accounts that are due, first `most` at most of those that have had an event of now,
@@ -748,81 +710,6 @@ fn pop_due(timers: &mut Timers, entries: &[Entry], now: i64) -> Option<usize> {
         }
     }
     None
-}
-
-/// Stands for an event within a partition.
-fn identity(account_id: &str, event_id: &str) -> u128 {
-    let mut bytes = Vec::with_capacity(8 + account_id.len() + event_id.len());
-    bytes.extend_from_slice(&(account_id.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(account_id.as_bytes());
-    bytes.extend_from_slice(event_id.as_bytes());
-    xxh3_128(&bytes)
-}
-
-/// Stands for what an evaluation found, whenever it was: numbers to three digits, ages to whole days, so that
-/// what only grows older is not something new.
-fn fingerprint(evaluation: &Evaluation) -> u64 {
-    let Evaluation {
-        metrics,
-        scores,
-        stage,
-        tier,
-        ..
-    } = evaluation;
-    let mut hash = Xxh3::new();
-    let mut note = |value: Option<f64>| hash.update(&value.unwrap_or(f64::NAN).to_bits().to_le_bytes());
-    for (name, value) in NUMBERS.iter().zip(metrics.numbers()) {
-        note(value.map(|value| {
-            if is_age(name) {
-                value.floor()
-            } else {
-                rounded(value)
-            }
-        }));
-    }
-    let found = [
-        scores.health,
-        scores.ttv,
-        scores.activity,
-        scores.adoption,
-        scores.sentiment,
-        scores.support,
-        scores.churn_risk,
-        scores.expansion,
-        Some(scores.confidence),
-    ];
-    for score in found {
-        note(score.map(rounded));
-    }
-    note(Some(f64::from(*stage as u8)));
-    note(Some(f64::from(*tier as u8)));
-    for driver in &scores.drivers {
-        note(Some(rounded(driver.points)));
-        note(driver.baseline.map(rounded));
-    }
-    for milestone in &metrics.milestones {
-        note(Some(f64::from(milestone.state as u8)));
-    }
-    let names = scores.drivers.iter().map(|driver| driver.input);
-    for name in names.chain(metrics.unused_key_features.iter().map(String::as_str)) {
-        hash.update(name.as_bytes());
-        hash.update(&[0]);
-    }
-    hash.digest()
-}
-
-/// Whether a number grows with the time alone.
-fn is_age(name: &str) -> bool {
-    name.ends_with("_days") || name == "days_in_stage"
-}
-
-/// A number to three digits.
-fn rounded(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
-        return value;
-    }
-    let unit = 10_f64.powi(value.abs().log10().floor() as i32 - 2);
-    (value / unit).round() * unit
 }
 
 #[cfg(test)]

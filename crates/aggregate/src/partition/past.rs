@@ -172,7 +172,7 @@ impl Partition {
             !entry.is_history_asked
                 && !entry.must_count_anew()
                 && self.is_settled(*place, now)
-                && self.has_landed(&entry.account)
+                && self.landings.has_landed(entry.account.offset())
         };
         let all = self.histories.iter();
         let ready: Vec<(Arc<str>, usize)> = all
