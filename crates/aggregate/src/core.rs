@@ -3,10 +3,12 @@
 //!
 //! What holds: one [`Action`] is done at a time, in the order in which recovery relies on them (events,
 //! then what is derived from them, then the states, then the checkpoint, then the commit), so the process
-//! may die between any two. Only the evaluations of now, which nothing relies on, are written beside. What goes out together is taken at one instant, a *cut*: the states that it saves
-//! know of no event but those that it lands or that have landed. Folding and evaluating go on while a cut is
-//! written. What was handed out counts as done: if an action cannot be done, the core is dropped, and the
-//! partitions are taken over anew from their checkpoints.
+//! may die between any two. Only the evaluations of now, which nothing relies on, are written beside.
+//!
+//! What goes out together is taken at one instant, a *cut*: the states that it saves know of no event but
+//! those that it lands or that have landed. Folding and evaluating go on while a cut is written. What was
+//! handed out counts as done: if an action cannot be done, the core is dropped, and the partitions are
+//! taken over anew from their checkpoints.
 
 mod recovery;
 mod writing;
@@ -30,6 +32,10 @@ use writing::{Purpose, Which};
 
 /// Accounts of one partition that are evaluated before the next look at the queue.
 const EVALUATED_AT_A_TIME: usize = 2_000;
+
+/// Histories of accounts whose own past is there wait no longer than this for the other partitions,
+/// milliseconds.
+const HISTORIES_WAIT_MS: i64 = 60_000;
 
 /// So many times the rows of one insert of evaluations may wait.
 const EVALUATIONS_WAITING: usize = 4;
@@ -182,12 +188,14 @@ pub struct Core {
     todo: VecDeque<Todo>,
     /// Of the action that was handed out and has not been answered.
     awaited: Option<Awaited>,
-    /// What is to be done beside; the first is under way when `is_beside`.
+    /// What is to be done beside, and whether something is being done there.
     beside: VecDeque<Vec<Insert>>,
     is_beside: bool,
     /// Cuts that are not all written: those that alerts wait for, and the others.
     tellings: usize,
     cuts: usize,
+    /// Since when something has been more urgent than histories.
+    busy_since: Option<i64>,
     /// While days are counted anew nothing is folded and nobody evaluated.
     is_recounting: bool,
     /// Records that make folding fail, and why.
@@ -223,6 +231,7 @@ impl Core {
             is_beside: false,
             tellings: 0,
             cuts: 0,
+            busy_since: None,
             is_recounting: false,
             poison,
             written_at: now,
@@ -244,10 +253,10 @@ impl Core {
             return Ok(Some((Lane::InOrder, action)));
         }
         if !self.is_beside
-            && let Some(inserts) = self.beside.front()
+            && let Some(inserts) = self.beside.pop_front()
         {
             self.is_beside = true;
-            return Ok(Some((Lane::Beside, Action::Insert(inserts.clone()))));
+            return Ok(Some((Lane::Beside, Action::Insert(inserts))));
         }
         Ok(None)
     }
@@ -293,7 +302,12 @@ impl Core {
 
     /// Whether nothing is being done and nothing waits to be done.
     pub fn is_idle(&self) -> bool {
-        self.awaited.is_none() && self.todo.is_empty() && self.beside.is_empty()
+        self.awaited.is_none() && self.todo.is_empty() && self.is_free_beside()
+    }
+
+    /// Whether no evaluations are being written.
+    fn is_free_beside(&self) -> bool {
+        !self.is_beside && self.beside.is_empty()
     }
 
     /// Whether so much waits to be written that no more records should be handed in for now.
@@ -317,7 +331,6 @@ impl Core {
     pub fn answer(&mut self, lane: Lane, answer: Answer, now: i64) -> Result<(), CoreError> {
         if lane == Lane::Beside {
             self.is_beside = false;
-            self.beside.pop_front();
             return Ok(());
         }
         match self.awaited.take() {
@@ -575,7 +588,7 @@ impl Core {
             return;
         }
         let events = self.waiting(|partition| partition.waiting.events.len());
-        let is_free = self.beside.is_empty();
+        let is_free = self.is_free_beside();
         let evaluations = self.waiting(|partition| {
             let waiting = &partition.waiting;
             let of_now = if is_free { waiting.now.metrics.len() } else { 0 };
@@ -603,7 +616,11 @@ impl Core {
         // What is on its way and how everybody stands now are more urgent than what was, and an event that is
         // on its way would have it stated twice.
         let is_there_time = |partition: &Partition| partition.has_caught_up() && !partition.is_sweeping;
-        if self.is_recounting || self.has_evaluated_enough() || !self.partitions.values().all(is_there_time) {
+        let is_busy = !self.partitions.values().all(is_there_time);
+        let busy_since = is_busy.then(|| self.busy_since.unwrap_or(now));
+        self.busy_since = busy_since;
+        let waits = busy_since.is_some_and(|since| !is_over(since, HISTORIES_WAIT_MS, now));
+        if waits || self.is_recounting || self.has_evaluated_enough() {
             return requests;
         }
         // A few of each partition: accounts that are neighbours by name are read together.

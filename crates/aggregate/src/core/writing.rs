@@ -41,7 +41,7 @@ impl Core {
     pub(super) fn write(&mut self, now: i64) {
         let mut cut = self.cut(now);
         self.insert_derived(Unsaved::default(), &mut cut);
-        if self.beside.is_empty() {
+        if self.is_free_beside() {
             self.insert_evaluations(&mut cut);
         }
         self.end_cut(cut, now, Purpose::Rows);
