@@ -3,8 +3,8 @@
 use health::{Evaluation, NUMBERS};
 use xxhash_rust::xxh3::Xxh3;
 
-/// Stands for what an evaluation found, whenever it was: numbers to three digits, ages to whole days, so that
-/// what only grows older is not something new.
+/// Stands for what an evaluation found, whenever it was: counts as they are, fractions to three digits and ages
+/// to whole days, so that what only grows older is not something new.
 pub(super) fn fingerprint(evaluation: &Evaluation) -> u64 {
     let Evaluation {
         metrics,
@@ -60,9 +60,9 @@ fn is_age(name: &str) -> bool {
     name.ends_with("_days") || name == "days_in_stage"
 }
 
-/// A number to three digits.
+/// A number to three digits, unless it is a whole one.
 fn rounded(value: f64) -> f64 {
-    if value == 0.0 || !value.is_finite() {
+    if value.fract() == 0.0 || !value.is_finite() {
         return value;
     }
     let unit = 10_f64.powi(value.abs().log10().floor() as i32 - 2);
@@ -74,12 +74,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_told_apart_by_their_first_three_digits() {
+    fn fractions_are_told_apart_by_their_first_three_digits_and_counts_by_all() {
         assert_eq!(rounded(0.0), 0.0);
         assert_eq!(rounded(71.24), rounded(71.19));
         assert_ne!(rounded(71.24), rounded(71.31));
         assert_eq!(rounded(-0.001_234), rounded(-0.001_231));
-        assert_eq!(rounded(123_456.0), 123_000.0);
+        assert_ne!(rounded(123_456.0), rounded(123_457.0));
         assert_eq!(rounded(f64::INFINITY), f64::INFINITY);
     }
 

@@ -163,6 +163,29 @@ async fn the_latest_views_show_the_newest_evaluation_whatever_came_last() {
 }
 
 #[tokio::test]
+async fn a_midnight_long_before_what_has_been_read_is_nobodys_newest() {
+    let name = "views_midnights";
+    let store = fresh(name).await;
+    let read_up_to = |watermark: i64, evaluated_at: i64| {
+        let (mut metrics, mut scores) = (metrics("acme", evaluated_at, 1), scores("acme", evaluated_at, 1));
+        (metrics.watermark, scores.watermark) = (watermark, watermark);
+        (vec![metrics], vec![scores])
+    };
+    let newest =
+        "SELECT count() FROM account_metrics_latest INNER JOIN account_scores_latest USING account_id";
+    let (metrics, scores) = read_up_to(MARCH, MARCH - 3 * DAY);
+    store.insert_evaluations("old", &metrics, &scores).await.unwrap();
+    assert_eq!(count(name, newest).await, 0);
+    let (metrics, scores) = read_up_to(MARCH, MARCH - 2 * DAY);
+    store
+        .insert_evaluations("recent", &metrics, &scores)
+        .await
+        .unwrap();
+    assert_eq!(count(name, newest).await, 1);
+    assert_eq!(count(name, "SELECT count() FROM account_scores").await, 2);
+}
+
+#[tokio::test]
 async fn the_views_hide_what_is_not_for_users() {
     #[derive(clickhouse::Row, Deserialize)]
     struct Column {
