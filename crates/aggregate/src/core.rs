@@ -200,7 +200,8 @@ pub struct Core {
     is_recounting: bool,
     /// Records that make folding fail, and why.
     poison: BTreeMap<(i32, i64), String>,
-    written_at: i64,
+    landed_at: i64,
+    evaluations_written_at: i64,
     checkpointed_at: i64,
     recounts_sought_at: i64,
     token_base: String,
@@ -234,7 +235,8 @@ impl Core {
             busy_since: None,
             is_recounting: false,
             poison,
-            written_at: now,
+            landed_at: now,
+            evaluations_written_at: now,
             checkpointed_at: now,
             recounts_sought_at: now,
             token_base,
@@ -594,7 +596,9 @@ impl Core {
             let of_now = if is_free { waiting.now.metrics.len() } else { 0 };
             of_now + waiting.midnights.metrics.len() + waiting.daily.len()
         });
-        let is_due = events + evaluations > 0 && is_over(self.written_at, self.config.land_after_ms, now);
+        let land_after = self.config.land_after_ms;
+        let is_due = (events > 0 && is_over(self.landed_at, land_after, now))
+            || (evaluations > 0 && is_over(self.evaluations_written_at, land_after, now));
         if is_due || events >= self.config.land_rows || evaluations >= self.config.evaluation_rows {
             self.write(now);
         }
@@ -693,3 +697,6 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
     let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
     words.unwrap_or("it panicked").to_string()
 }
+
+#[cfg(test)]
+mod tests;

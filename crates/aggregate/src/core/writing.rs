@@ -42,7 +42,7 @@ impl Core {
         let mut cut = self.cut(now);
         self.insert_derived(Unsaved::default(), &mut cut);
         if self.is_free_beside() {
-            self.insert_evaluations(&mut cut);
+            self.insert_evaluations(&mut cut, now);
         }
         self.end_cut(cut, now, Purpose::Rows);
     }
@@ -87,15 +87,17 @@ impl Core {
         if !committed.is_empty() {
             cut.push(Todo::Act(Action::Commit(committed)));
         }
-        if which == Which::All {
-            self.insert_evaluations(&mut cut);
+        let land_after = self.config.land_after_ms;
+        let are_due = self.is_free_beside() && super::is_over(self.evaluations_written_at, land_after, now);
+        if which == Which::All || are_due {
+            self.insert_evaluations(&mut cut, now);
         }
         self.end_cut(cut, now, Purpose::Checkpoint);
     }
 
     /// Begins to take what goes out together: lands the events that wait.
     fn cut(&mut self, now: i64) -> Vec<Todo> {
-        self.written_at = now;
+        self.landed_at = now;
         let mut rows = Vec::new();
         let mut numbers = Vec::new();
         for partition in self.partitions.values_mut() {
@@ -166,12 +168,13 @@ impl Core {
 
     /// Writes the evaluations of now that wait, beside all else. Nothing rests on them but what people see, and
     /// they are wide: alerts and checkpoints must not wait for them.
-    fn insert_evaluations(&mut self, cut: &mut Vec<Todo>) {
-        let mut now = Evaluations::default();
+    fn insert_evaluations(&mut self, cut: &mut Vec<Todo>, now: i64) {
+        self.evaluations_written_at = now;
+        let mut rows = Evaluations::default();
         for partition in self.partitions.values_mut() {
-            now.append(&mut partition.waiting.now);
+            rows.append(&mut partition.waiting.now);
         }
-        let inserts = self.evaluations(now);
+        let inserts = self.evaluations(rows);
         if !inserts.is_empty() {
             cut.push(Todo::Beside(inserts));
         }
