@@ -275,6 +275,7 @@ mod tests {
                     "DROP VIEW IF EXISTS",
                     "CREATE OR REPLACE VIEW",
                     "COMMENT COLUMN",
+                    "MODIFY SETTING",
                 ];
                 assert!(
                     harmless.iter().any(|words| statement.contains(words)),
