@@ -37,6 +37,10 @@ const EVALUATED_AT_A_TIME: usize = 2_000;
 /// milliseconds.
 const HISTORIES_WAIT_MS: i64 = 60_000;
 
+/// Parts of the partitions whose checkpoints are moved one after another, so that none holds up the alerts
+/// for long.
+const CHECKPOINT_TURNS: i64 = 4;
+
 /// So many times the rows of one insert of evaluations may wait.
 const EVALUATIONS_WAITING: usize = 4;
 
@@ -117,10 +121,6 @@ pub enum Incoming {
     /// Something else, to be set aside.
     Bad(SetAside),
 }
-
-/// Parts of the partitions whose checkpoints are moved one after another, so that none holds up the alerts
-/// for long.
-const CHECKPOINT_TURNS: i64 = 4;
 
 /// Records of a partition that wait to be folded, and what was asked about them.
 #[derive(Default)]

@@ -48,6 +48,23 @@ pub struct Scores {
     pub drivers: Vec<Driver>,
 }
 
+impl Scores {
+    /// All scores, `health` and its parts first, then `churn_risk`, `expansion` and `confidence`.
+    pub fn numbers(&self) -> [Option<f64>; 9] {
+        [
+            self.health,
+            self.ttv,
+            self.activity,
+            self.adoption,
+            self.sentiment,
+            self.support,
+            self.churn_risk,
+            self.expansion,
+            Some(self.confidence),
+        ]
+    }
+}
+
 /// A part of `health`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Component {

@@ -24,18 +24,7 @@ pub(super) fn fingerprint(evaluation: &Evaluation) -> u64 {
             }
         }));
     }
-    let found = [
-        scores.health,
-        scores.ttv,
-        scores.activity,
-        scores.adoption,
-        scores.sentiment,
-        scores.support,
-        scores.churn_risk,
-        scores.expansion,
-        Some(scores.confidence),
-    ];
-    for score in found {
+    for score in scores.numbers() {
         note(score.map(rounded));
     }
     note(Some(f64::from(*stage as u8)));

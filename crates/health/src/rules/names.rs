@@ -8,7 +8,7 @@ use crate::score::{Band, Scores};
 use crate::stage::Stage;
 use crate::tier::Tier;
 
-/// The scores, in the order of [`scores_in_order`].
+/// The scores, in the order of [`Scores::numbers`].
 const SCORES: [&str; 9] = [
     "health",
     "ttv",
@@ -134,7 +134,7 @@ impl<'a> Facts<'a> {
     ) -> Facts<'a> {
         Facts {
             numbers: metrics.numbers(),
-            scores: scores_in_order(scores),
+            scores: scores.numbers(),
             texts: [
                 Some(stage.as_str()),
                 Some(tier.as_str()),
@@ -164,20 +164,6 @@ impl<'a> Facts<'a> {
     pub(crate) fn unused_key_features(&self) -> &'a [String] {
         self.unused_key_features
     }
-}
-
-fn scores_in_order(scores: &Scores) -> [Option<f64>; SCORES.len()] {
-    [
-        scores.health,
-        scores.ttv,
-        scores.activity,
-        scores.adoption,
-        scores.sentiment,
-        scores.support,
-        scores.churn_risk,
-        scores.expansion,
-        Some(scores.confidence),
-    ]
 }
 
 #[cfg(test)]
