@@ -604,6 +604,7 @@ impl Core {
         }
     }
 
+    /// What waits in all partitions together.
     fn waiting(&self, count: impl Fn(&Partition) -> usize) -> usize {
         self.partitions.values().map(count).sum()
     }
@@ -619,7 +620,7 @@ impl Core {
         let mut requests = Vec::new();
         // What is on its way and how everybody stands now are more urgent than what was, and an event that is
         // on its way would have it stated twice.
-        let is_there_time = |partition: &Partition| partition.has_caught_up() && !partition.is_sweeping;
+        let is_there_time = |partition: &Partition| partition.has_caught_up() && partition.knows_now;
         let is_busy = !self.partitions.values().all(is_there_time);
         let busy_since = is_busy.then(|| self.busy_since.unwrap_or(now));
         self.busy_since = busy_since;

@@ -15,11 +15,12 @@ mod landing;
 mod past;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use event::Event;
+use foldhash::{HashMap, HashMapExt};
 use health::{Account, AlertChange, Evaluation, Mode, Model, Recall, SegmentBaselines, Stage, Tier};
 use store::{AccountRow, DailyRow, EventRow, MetricsRow, ScoresRow, StateRow, UserRow};
 use tracing::error;
@@ -68,7 +69,9 @@ struct Entry {
     is_hurried: bool,
     written_at: i64,
     written_print: u64,
-    /// Whether its history is being stated.
+    /// Whether it is among those whose history may have to be stated …
+    is_history_noted: bool,
+    /// … and whether its history is being stated.
     is_history_asked: bool,
     /// Whether what it had to send is being sent.
     is_telling: bool,
@@ -148,8 +151,8 @@ pub(crate) struct Partition {
     old_event_at: i64,
     /// When all that was on its way had been taken, as far as could be seen.
     caught_up_at: i64,
-    /// Whether more accounts are due than were looked at the last time.
-    pub(crate) is_sweeping: bool,
+    /// Whether it speaks of now, and nobody was left over the last time that those were looked at who are due.
+    pub(crate) knows_now: bool,
     /// What is usual in each segment.
     segments: Arc<SegmentBaselines>,
     /// Accounts whose history may have to be stated, in the order in which their events lie side by side in
@@ -201,7 +204,7 @@ impl Partition {
             waiting: Waiting::default(),
             old_event_at: i64::MIN / 2,
             caught_up_at: i64::MIN,
-            is_sweeping: false,
+            knows_now: false,
             segments: Arc::default(),
             histories: BTreeMap::new(),
             is_moved: false,
@@ -364,7 +367,9 @@ impl Partition {
     /// were taken, and say so: [`Partition::events_landed`].
     pub(crate) fn take_events(&mut self) -> Vec<EventRow> {
         self.landings.begin(self.next_offset);
-        std::mem::take(&mut self.waiting.events)
+        // The next are as many, as a rule.
+        let next = Vec::with_capacity(self.waiting.events.len());
+        std::mem::replace(&mut self.waiting.events, next)
     }
 
     /// What was taken first by [`Partition::take_events`], of what had not landed yet, has landed.
@@ -379,8 +384,8 @@ impl Partition {
     }
 
     /// Evaluates the accounts that are due, first `most` at most of those that have had an event of now,
-    /// then as many of the others, but no more than [`SWEPT_AT_A_TIME`]; returns how many were and tells `observe` of each how long its newest
-    /// event waited, in milliseconds. While alerts are `held`, because events may be on their way that
+    /// then as many of the others, but no more than [`SWEPT_AT_A_TIME`]; returns how many were and tells
+    /// `observe` of each how long its newest event waited, in milliseconds. While alerts are `held`, because events may be on their way that
     /// are not here yet, no absence is alerted about.
     pub(crate) fn evaluate_due(
         &mut self,
@@ -393,6 +398,7 @@ impl Partition {
         if !held {
             self.caught_up_at = now;
         }
+        self.knows_now = false;
         if !self.is_live(now, caught_up && !held) {
             return 0;
         }
@@ -443,7 +449,7 @@ impl Partition {
                 self.schedule(place, now + self.config.quiet_after_seconds * 1000);
             }
         }
-        self.is_sweeping = swept == SWEPT_AT_A_TIME;
+        self.knows_now = swept < SWEPT_AT_A_TIME;
         hurried + swept
     }
 
@@ -644,6 +650,7 @@ impl Partition {
             is_hurried: false,
             written_at: i64::MIN / 2,
             written_print: 0,
+            is_history_noted: false,
             is_history_asked: false,
             is_telling: false,
         });
@@ -670,6 +677,9 @@ impl Partition {
     }
 
     fn note_history(&mut self, place: usize) {
+        if std::mem::replace(&mut self.entries[place].is_history_noted, true) {
+            return;
+        }
         let account_id = self.entries[place].account.account_id();
         if let Some((account_id, _)) = self.index.get_key_value(account_id) {
             self.histories.insert(Arc::clone(account_id), place);

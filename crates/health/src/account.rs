@@ -128,9 +128,12 @@ impl Account {
     pub fn encode(&mut self, model: &Model) -> Vec<u8> {
         self.days.settle();
         self.state.shrink_to_fit();
-        let mut trimmed = self.state.ids.clone();
-        trimmed.forget(self.id_horizon(model), model.config.remember_ids_max);
-        let all = std::mem::replace(&mut self.state.ids, trimmed);
+        let horizon = self.id_horizon(model);
+        let saved = self
+            .state
+            .ids
+            .without_forgotten(horizon, model.config.remember_ids_max);
+        let all = std::mem::replace(&mut self.state.ids, saved);
         let mut bytes = self.state.encode_to_vec();
         self.state.ids = all;
         let days = SavedDays {

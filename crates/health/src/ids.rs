@@ -75,25 +75,7 @@ impl RememberedIds {
     /// Moves the horizon to `until`, or up to a second before it, and further when more than `max` ids
     /// would be left.
     pub fn forget(&mut self, until: i64, max: usize) {
-        let mut horizon = self.horizon;
-        if until > 0 {
-            horizon = horizon.max(until - until.rem_euclid(1000) - 1);
-        }
-        // The ids of a second go together.
-        let is_left = |horizon: i64, second: u32| end_of(second) > horizon;
-        let left = self
-            .seconds
-            .iter()
-            .filter(|second| is_left(horizon, **second))
-            .count();
-        if left > max {
-            let seconds = self.seconds.iter().copied();
-            let mut ascending: Vec<u32> = seconds.filter(|second| is_left(horizon, *second)).collect();
-            // A quarter more than needed goes, so that this is not done again for every event.
-            let last_to_go = left - max + max / 4;
-            let (_, newest_gone, _) = ascending.select_nth_unstable(last_to_go.min(left) - 1);
-            horizon = end_of(*newest_gone);
-        }
+        let horizon = self.horizon_to_keep(until, max);
         if horizon == self.horizon {
             return;
         }
@@ -108,6 +90,43 @@ impl RememberedIds {
         }
         self.hashes.truncate(kept);
         self.seconds.truncate(kept);
+    }
+
+    /// What would be remembered after [`RememberedIds::forget`].
+    pub fn without_forgotten(&self, until: i64, max: usize) -> RememberedIds {
+        let horizon = self.horizon_to_keep(until, max);
+        if horizon == self.horizon {
+            return self.clone();
+        }
+        let places = self.seconds.iter().zip(&self.hashes);
+        let left = places.filter(|(second, _)| is_left(horizon, **second));
+        let (seconds, hashes) = left.unzip();
+        RememberedIds {
+            horizon,
+            hashes,
+            seconds,
+        }
+    }
+
+    /// The horizon behind which at most `max` ids are left, `until` or later.
+    fn horizon_to_keep(&self, until: i64, max: usize) -> i64 {
+        let mut horizon = self.horizon;
+        if until > 0 {
+            horizon = horizon.max(until - until.rem_euclid(1000) - 1);
+        }
+        if self.seconds.len() <= max {
+            return horizon;
+        }
+        let seconds = self.seconds.iter().copied();
+        let mut left: Vec<u32> = seconds.filter(|second| is_left(horizon, *second)).collect();
+        if left.len() <= max {
+            return horizon;
+        }
+        // A quarter more than needed goes, so that this is not done again for every event.
+        let last_to_go = left.len() - max + max / 4;
+        let place = last_to_go.min(left.len()) - 1;
+        let (_, newest_gone, _) = left.select_nth_unstable(place);
+        end_of(*newest_gone)
     }
 
     /// How many ids are remembered.
@@ -139,6 +158,11 @@ impl RememberedIds {
 /// The second of an instant; what lies outside 1970 to 2106 counts as its nearest end.
 fn second(at: i64) -> u32 {
     u32::try_from(at.div_euclid(1000).max(0)).unwrap_or(u32::MAX)
+}
+
+/// Whether ids of this second are remembered. Those of one second go together.
+fn is_left(horizon: i64, second: u32) -> bool {
+    end_of(second) > horizon
 }
 
 /// The last millisecond of a second.
@@ -192,6 +216,20 @@ mod tests {
         assert!(ids.len() <= 100);
         for n in 0..1000 {
             assert_ne!(ids.recall(&format!("e{n}"), at(n)), Recall::New, "event {n}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_left_is_what_is_left_after_forgetting() {
+        let mut ids = RememberedIds::empty();
+        for n in 0..100 {
+            ids.remember(&format!("e{n}"), n * 700);
+        }
+        for (until, max) in [(i64::MIN, 1_000), (30_500, 1_000), (30_500, 10), (i64::MIN, 40)] {
+            let left = ids.without_forgotten(until, max);
+            let mut forgetful = ids.clone();
+            forgetful.forget(until, max);
+            assert_eq!(left, forgetful, "{until}, {max}");
         }
     }
 

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use event::{Door, Event, Reason, Rejection, Violations, wire};
-use stream::{Delivery, Error, Producer, Record, topics};
+use stream::{Error, NumberedProducer, Record, topics};
 
 use crate::metrics::Outcome;
 
@@ -55,37 +55,44 @@ enum Kept {
 
 /// Decodes, and sends where the outcome belongs.
 pub(crate) struct Sender {
-    pub(crate) producer: Producer,
+    pub(crate) producer: NumberedProducer,
     pub(crate) door: Door,
     /// Reused for every event.
     pub(crate) encoded: Vec<u8>,
 }
 
 impl Sender {
-    /// Puts a record's outcome into the producer's queue.
+    /// Puts a record's outcome into the producer's queue, under a number.
     ///
     /// # Errors
-    /// As [`Producer::send`], save that too large a record is rejected, or cut, in place of failing.
-    pub(crate) fn send(&mut self, record: &Record, received_at: i64) -> Result<(Outcome, Delivery), Error> {
+    /// As [`NumberedProducer::send`], save that too large a record is rejected, or cut, in place of failing.
+    pub(crate) fn send(
+        &mut self,
+        number: u64,
+        record: &Record,
+        received_at: i64,
+    ) -> Result<Outcome, Error> {
         let source = source(&record.headers, &record.topic);
         let taken = self
             .door
             .take(&record.payload, &headers(record), received_at, source);
         match taken.event {
-            Ok(event) => self.accept(record, &event, taken.violations),
-            Err(rejection) => self.reject(record, &rejection),
+            Ok(event) => self.accept(number, record, &event, taken.violations),
+            Err(rejection) => self.reject(number, record, &rejection),
         }
     }
 
     fn accept(
         &mut self,
+        number: u64,
         record: &Record,
         event: &Event,
         violations: Violations,
-    ) -> Result<(Outcome, Delivery), Error> {
+    ) -> Result<Outcome, Error> {
         self.encoded.clear();
         wire::encode(event, &mut self.encoded);
         let sent = self.producer.send(
+            number,
             topics::EVENTS,
             Some(event.account_id.as_bytes()),
             &self.encoded,
@@ -98,6 +105,7 @@ impl Sender {
                     topics::EVENTS
                 );
                 self.reject(
+                    number,
                     record,
                     &Rejection {
                         reason: Reason::EventTooLarge,
@@ -105,21 +113,22 @@ impl Sender {
                     },
                 )
             }
-            sent if violations.is_empty() => Ok((Outcome::Accepted, sent?)),
-            sent => Ok((Outcome::OffPlan(violations), sent?)),
+            Err(error) => Err(error),
+            Ok(()) if violations.is_empty() => Ok(Outcome::Accepted),
+            Ok(()) => Ok(Outcome::OffPlan(violations)),
         }
     }
 
-    fn reject(&self, record: &Record, rejection: &Rejection) -> Result<(Outcome, Delivery), Error> {
-        let delivery = match self.keep(record, rejection, Kept::Whole) {
-            Err(Error::TooLarge { .. }) => self.keep(record, rejection, Kept::Beginning)?,
+    fn reject(&self, number: u64, record: &Record, rejection: &Rejection) -> Result<Outcome, Error> {
+        match self.keep(number, record, rejection, Kept::Whole) {
+            Err(Error::TooLarge { .. }) => self.keep(number, record, rejection, Kept::Beginning)?,
             kept => kept?,
-        };
-        Ok((Outcome::Rejected(rejection.reason), delivery))
+        }
+        Ok(Outcome::Rejected(rejection.reason))
     }
 
     /// Sends what is kept of an original.
-    fn keep(&self, record: &Record, rejection: &Rejection, kept: Kept) -> Result<Delivery, Error> {
+    fn keep(&self, number: u64, record: &Record, rejection: &Rejection, kept: Kept) -> Result<(), Error> {
         let partition = record.partition.to_string();
         let offset = record.offset.to_string();
         let length = record.payload.len().to_string();
@@ -161,20 +170,21 @@ impl Sender {
                 payload = &payload[..payload.len().min(KEPT_BYTES)];
             }
         }
-        self.producer.send(topics::REJECTED, key, payload, &headers)
+        self.producer
+            .send(number, topics::REJECTED, key, payload, &headers)
     }
 
     /// A record's delivery failed because it is too large after all (the topic's bound is the
     /// broker's to know): it is rejected, with its beginning.
-    pub(crate) fn send_cut(&self, record: &Record) -> Result<(Outcome, Delivery), Error> {
+    pub(crate) fn send_cut(&self, number: u64, record: &Record) -> Result<Outcome, Error> {
         let detail =
             "the broker refuses a record of this size: raise max.message.bytes of the topic".to_owned();
         let rejection = Rejection {
             reason: Reason::EventTooLarge,
             detail,
         };
-        let delivery = self.keep(record, &rejection, Kept::Beginning)?;
-        Ok((Outcome::Rejected(rejection.reason), delivery))
+        self.keep(number, record, &rejection, Kept::Beginning)?;
+        Ok(Outcome::Rejected(rejection.reason))
     }
 }
 

@@ -1,18 +1,17 @@
 //! The loop of the worker: one task, which never waits for one thing while another is due.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 use stream::{
-    ConsumerEvent, ConsumerHandle, ConsumerMetrics, ConsumerOptions, Delivery, Error as StreamError,
-    KafkaConfig, Producer, Record, StartFrom, check_broker, consume,
+    ConsumerEvent, ConsumerHandle, ConsumerMetrics, ConsumerOptions, Error as StreamError, KafkaConfig,
+    NumberedProducer, Record, StartFrom, check_broker, consume,
 };
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
-use crate::in_flight::{Entry, InFlight, State};
+use crate::in_flight::{Entry, InFlight};
 use crate::metrics::Metrics;
 use crate::outgoing::{self, Sender};
 use crate::{Config, Error, Readiness};
@@ -33,7 +32,7 @@ pub(crate) async fn run(
     let door = config.door()?;
     let metrics = Metrics::register(registry)?;
     let consumer_metrics = ConsumerMetrics::register(registry, "ingest")?;
-    let producer = Producer::new(&kafka)?;
+    let producer = NumberedProducer::new(&kafka)?;
     let options = ConsumerOptions::new(&config.group, &config.topic, StartFrom::Committed);
     let (handle, mut events) = consume(&kafka, options, consumer_metrics)?;
 
@@ -88,7 +87,7 @@ struct Worker {
     sender: Sender,
     metrics: Metrics,
     handle: ConsumerHandle,
-    in_flight: InFlight<Delivery>,
+    in_flight: InFlight,
     /// The rest of the batch that is being sent.
     backlog: VecDeque<Record>,
     /// When that batch was read, in milliseconds since the epoch.
@@ -135,28 +134,29 @@ impl Worker {
     fn send_all(&mut self) -> Result<(), Error> {
         self.refused = false;
         let sender = &mut self.sender;
-        let resent = self.in_flight.resend(|record, received_at, too_large| {
+        let resent = self.in_flight.resend(|number, record, received_at, too_large| {
             if too_large {
-                sender.send_cut(record)
+                sender.send_cut(number, record)
             } else {
-                sender.send(record, received_at)
+                sender.send(number, record, received_at)
             }
         });
         match resent {
             Ok(resent) => self.metrics.resent.inc_by(resent as u64),
             Err(error) => return self.refused(&error),
         }
+        let since = Instant::now();
         while self.has_room()
             && let Some(record) = self.backlog.pop_front()
         {
             let received_at = self.received_at(&record);
-            match self.sender.send(&record, received_at) {
-                Ok((outcome, delivery)) => self.in_flight.push(Entry {
+            let number = self.in_flight.next_number();
+            match self.sender.send(number, &record, received_at) {
+                Ok(outcome) => self.in_flight.push(Entry {
                     record,
                     received_at,
                     outcome,
-                    since: Instant::now(),
-                    state: State::Sent(delivery),
+                    since,
                 }),
                 Err(error) => {
                     self.backlog.push_front(record);
@@ -178,7 +178,7 @@ impl Worker {
             StreamError::QueueFull => {}
             StreamError::ProducerFatal { .. } => {
                 warn!(%error, "making a new producer");
-                self.sender.producer = Producer::new(&self.kafka)?;
+                self.sender.producer = NumberedProducer::new(&self.kafka)?;
                 self.in_flight.fail_all();
             }
             _ => warn!(%error, "the producer refused a record; trying again"),
@@ -196,18 +196,16 @@ impl Worker {
     }
 
     /// Waits until something is acknowledged (or has failed) and asks for the offsets behind it to
-    /// be committed. Never ready while nothing is in flight.
+    /// be committed.
     async fn settle(&mut self) {
-        let (in_flight, metrics) = (&mut self.in_flight, &self.metrics);
+        let receipts = self.sender.producer.receipts().await;
+        let metrics = &self.metrics;
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
-        poll_fn(|task| {
-            in_flight.poll_settled(task, |entry| {
-                let source = outgoing::source(&entry.record.headers, &entry.record.topic);
-                metrics.count(entry.outcome, source);
-                next.insert(entry.record.partition, entry.record.offset + 1);
-            })
-        })
-        .await;
+        self.in_flight.take_receipts(receipts, |entry| {
+            let source = outgoing::source(&entry.record.headers, &entry.record.topic);
+            metrics.count(entry.outcome, source);
+            next.insert(entry.record.partition, entry.record.offset + 1);
+        });
         if !next.is_empty() {
             self.handle.commit(&next.into_iter().collect::<Vec<_>>());
         }

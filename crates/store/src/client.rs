@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::error::Error as ClientError;
-use clickhouse::{Client, RowOwned, RowRead};
+use clickhouse::{Client, Compression, RowOwned, RowRead};
 use tracing::warn;
 
 use crate::failure::is_final;
@@ -74,7 +74,9 @@ impl Store {
             client = client.with_setting(name, value);
         }
         // An answer means that the rows are in the table, not in a queue, whoever says otherwise.
-        client = client.with_setting("async_insert", "0");
+        client = client
+            .with_setting("async_insert", "0")
+            .with_compression(compression(&config, &config.url));
         Store {
             client,
             config,
@@ -97,7 +99,8 @@ impl Store {
     /// The same store at another address.
     pub fn at(&self, url: &str) -> Store {
         let mut moved = self.clone();
-        moved.client = moved.client.with_url(url);
+        let compression = compression(&moved.config, url);
+        moved.client = moved.client.with_url(url).with_compression(compression);
         moved.config.url = url.to_string();
         moved
     }
@@ -226,6 +229,14 @@ impl Store {
                 reason: other.to_string(),
             },
         }
+    }
+}
+
+fn compression(config: &ClickHouseConfig, url: &str) -> Compression {
+    if config.compresses(url) {
+        Compression::Lz4
+    } else {
+        Compression::None
     }
 }
 

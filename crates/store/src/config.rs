@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use url::{Host, Url};
 
 /// Section `[clickhouse]`: where the database is and how long to wait for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub struct ClickHouseConfig {
     /// Seconds without an answer after which the server is asked whether it is there at all, and that it
     /// has to say so. Once it is back, what was sent to it before is sent again at once. Default 2.
     pub sign_of_life_seconds: f64,
+    /// Whether what goes to the server and comes back is compressed with LZ4. Default: unless the server is on
+    /// the same machine, as its address says.
+    pub compress: Option<bool>,
     /// Further ClickHouse settings, sent with every request. Those that inserts rest on, such as
     /// `async_insert`, stay as mimamori needs them.
     pub settings: BTreeMap<String, String>,
@@ -49,6 +53,7 @@ impl Default for ClickHouseConfig {
             retry_seconds: 0.2,
             retry_max_seconds: 5.0,
             sign_of_life_seconds: 2.0,
+            compress: None,
             settings: BTreeMap::new(),
         }
     }
@@ -75,6 +80,11 @@ impl ClickHouseConfig {
         Some(format!("clickhouse.{name}: is {seconds}: give 0.01 to 3600"))
     }
 
+    /// Whether traffic with a server at `url` is compressed.
+    pub(crate) fn compresses(&self, url: &str) -> bool {
+        self.compress.unwrap_or_else(|| !is_loopback(url))
+    }
+
     pub(crate) fn insert_timeout(&self) -> Duration {
         Duration::from_secs(self.insert_timeout_seconds)
     }
@@ -95,6 +105,16 @@ impl ClickHouseConfig {
     pub(crate) fn pause_after(&self, attempt: u32) -> Duration {
         let doubled = self.retry_seconds * 2f64.powi(attempt.saturating_sub(1).min(30) as i32);
         Duration::try_from_secs_f64(doubled.min(self.retry_max_seconds)).unwrap_or(Duration::from_secs(5))
+    }
+}
+
+/// Whether an address is one of the machine itself.
+fn is_loopback(url: &str) -> bool {
+    match Url::parse(url).ok().as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 
@@ -125,6 +145,19 @@ mod tests {
                 .unwrap()
                 .starts_with("clickhouse.query_timeout_seconds: ")
         );
+    }
+
+    #[test]
+    fn what_stays_on_the_machine_is_not_compressed_unless_told() {
+        let mut config = ClickHouseConfig::default();
+        for near in ["http://127.0.0.1:8123", "http://localhost:8123/", "http://[::1]:1"] {
+            assert!(!config.compresses(near), "{near}");
+        }
+        for far in ["http://clickhouse:8123", "https://10.0.0.7", "http://127.example"] {
+            assert!(config.compresses(far), "{far}");
+        }
+        config.compress = Some(true);
+        assert!(config.compresses("http://localhost:8123"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Inserts that end in a definite answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use clickhouse::error::Error as ClientError;
 use clickhouse::insert::Insert;
+use clickhouse::insert_formatted::InsertFormatted;
 use clickhouse::{RowOwned, RowWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -34,6 +37,9 @@ const FIXED: [(&str, &str); 10] = [
     ("timeout_overflow_mode", "throw"),
 ];
 
+/// Bytes of a block that are sent at a time.
+const SENT_AT_A_TIME: usize = 1 << 20;
+
 impl Store {
     /// Inserts `rows` and returns when the server has accepted all of them. While the server cannot
     /// be reached, does not answer or cannot take them for now, the same rows are sent again with the
@@ -47,22 +53,34 @@ impl Store {
     where
         T: RowOwned + RowWrite,
     {
-        let all: Vec<&T> = rows.iter().collect();
-        self.insert_picked(table, token, &all).await
+        self.insert_by(table, rows.len(), || self.begin(table, token, rows))
+            .await
     }
 
-    /// [`Store::insert`] for rows that do not lie side by side.
-    pub(crate) async fn insert_picked<T>(&self, table: &str, token: &str, rows: &[&T]) -> Result<(), Error>
+    /// [`Store::insert`] for `rows` rows that are a block of the `Native` format.
+    pub(crate) async fn insert_block(
+        &self,
+        table: &str,
+        token: &str,
+        rows: usize,
+        block: Bytes,
+    ) -> Result<(), Error> {
+        self.insert_by(table, rows, || self.begin_block(table, token, block.clone()))
+            .await
+    }
+
+    /// Inserts `rows` rows, which each future that `begin` makes sends.
+    async fn insert_by<I, F>(&self, table: &str, rows: usize, begin: impl Fn() -> F) -> Result<(), Error>
     where
-        T: RowOwned + RowWrite,
+        I: Unfinished,
+        F: Future<Output = Result<I, ClientError>>,
     {
-        if rows.is_empty() {
+        if rows == 0 {
             return Ok(());
         }
         let mut operation = Operation::new(self, format!("insert into {table}"));
         loop {
-            let write = self.begin(table, token, rows);
-            let error = match self.attempt(&mut operation, write).await {
+            let error = match self.attempt(&mut operation, begin()).await {
                 Ok(()) => break,
                 Err(Attempt::Fenced) => {
                     let table = table.to_string();
@@ -74,7 +92,7 @@ impl Store {
                 return Err(self.error(operation.action(), error));
             }
             let (attempt, pause) = operation.failed();
-            warn!(table, rows = rows.len(), attempt, ?pause, %error, "insert failed, trying again");
+            warn!(table, rows, attempt, ?pause, %error, "insert failed, trying again");
             self.metrics.insert_retries.with_label_values(&[table]).inc();
             operation.pause(pause).await;
         }
@@ -85,38 +103,58 @@ impl Store {
         self.metrics
             .inserted_rows
             .with_label_values(&[table])
-            .inc_by(rows.len() as u64);
+            .inc_by(rows as u64);
         Ok(())
     }
 
     /// Sends everything but the request's end, without which the server takes nothing.
-    async fn begin<T>(&self, table: &str, token: &str, rows: &[&T]) -> Result<Insert<T>, ClientError>
+    async fn begin<T>(&self, table: &str, token: &str, rows: &[T]) -> Result<Insert<T>, ClientError>
     where
         T: RowOwned + RowWrite,
     {
         let mut insert = self.client.insert::<T>(table).await?;
-        for (name, value) in FIXED {
+        for (name, value) in self.settings(token) {
             insert = insert.with_setting(name, value);
         }
-        // The server's side of the deadline: what a stopped process sends after it is refused.
-        let seconds = self.config.insert_timeout_seconds.to_string();
-        let mut insert = insert
-            .with_setting("max_execution_time", seconds)
-            .with_setting("insert_deduplication_token", token);
         for row in rows {
             insert.write(row).await?;
         }
         Ok(insert)
     }
 
-    async fn attempt<T>(
+    /// The same of a block.
+    async fn begin_block(
+        &self,
+        table: &str,
+        token: &str,
+        mut block: Bytes,
+    ) -> Result<InsertFormatted, ClientError> {
+        let sql = format!("INSERT INTO {table} FORMAT Native");
+        let mut insert = self.client.insert_formatted_with(sql);
+        for (name, value) in self.settings(token) {
+            insert = insert.with_setting(name, value);
+        }
+        while !block.is_empty() {
+            insert.send(block.split_to(block.len().min(SENT_AT_A_TIME))).await?;
+        }
+        Ok(insert)
+    }
+
+    /// What every insert is sent with.
+    fn settings(&self, token: &str) -> impl Iterator<Item = (&'static str, String)> {
+        let fixed = FIXED.iter().map(|(name, value)| (*name, (*value).to_string()));
+        fixed.chain([
+            // The server's side of the deadline: what a stopped process sends after it is refused.
+            ("max_execution_time", self.config.insert_timeout_seconds.to_string()),
+            ("insert_deduplication_token", token.to_string()),
+        ])
+    }
+
+    async fn attempt<I: Unfinished>(
         &self,
         operation: &mut Operation<'_>,
-        write: impl Future<Output = Result<Insert<T>, ClientError>>,
-    ) -> Result<(), Attempt>
-    where
-        T: RowOwned + RowWrite,
-    {
+        write: impl Future<Output = Result<I, ClientError>>,
+    ) -> Result<(), Attempt> {
         self.check_fence()?;
         let deadline = Instant::now() + self.config.insert_timeout();
         let in_time = async {
@@ -131,7 +169,7 @@ impl Store {
         let left = deadline.saturating_duration_since(Instant::now());
         let under_way = self.under_way.one_more();
         let end = tokio::spawn(async move {
-            let ended = insert.with_timeouts(None, Some(left)).end().await;
+            let ended = insert.end_within(left).await;
             drop(under_way);
             ended
         });
@@ -154,6 +192,23 @@ impl Store {
             Some(may_write) if !may_write() => Err(Attempt::Fenced),
             _ => Ok(()),
         }
+    }
+}
+
+/// An insert of which everything was sent but its end.
+trait Unfinished: Send + 'static {
+    fn end_within(self, left: Duration) -> impl Future<Output = Result<(), ClientError>> + Send;
+}
+
+impl<T: RowOwned + RowWrite> Unfinished for Insert<T> {
+    async fn end_within(self, left: Duration) -> Result<(), ClientError> {
+        self.with_timeouts(None, Some(left)).end().await
+    }
+}
+
+impl Unfinished for InsertFormatted {
+    async fn end_within(self, left: Duration) -> Result<(), ClientError> {
+        self.with_timeouts(None, Some(left)).end().await
     }
 }
 

@@ -20,6 +20,7 @@ mod insert;
 mod journey;
 mod metrics;
 mod migrations;
+mod native;
 mod outcomes;
 mod patience;
 mod probe;

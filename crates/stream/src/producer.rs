@@ -120,14 +120,7 @@ impl Producer {
         record.partition = outgoing.partition;
         record.timestamp = outgoing.timestamp_ms;
         if !outgoing.headers.is_empty() {
-            let mut owned = OwnedHeaders::new_with_capacity(outgoing.headers.len());
-            for &(name, value) in outgoing.headers {
-                owned = owned.insert(Header {
-                    key: name,
-                    value: Some(value),
-                });
-            }
-            record = record.headers(owned);
+            record = record.headers(owned_headers(outgoing.headers));
         }
         let bytes = outgoing.payload.len() + outgoing.key.map_or(0, <[u8]>::len);
         match self.inner.send_result(record) {
@@ -205,7 +198,19 @@ impl Future for Delivery {
     }
 }
 
-fn name(error: KafkaError, topic: &str, bytes: usize) -> Error {
+pub(crate) fn owned_headers(headers: &[(&str, &[u8])]) -> OwnedHeaders {
+    let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+    for &(name, value) in headers {
+        owned = owned.insert(Header {
+            key: name,
+            value: Some(value),
+        });
+    }
+    owned
+}
+
+/// What an error of the client means for the record that was to be sent.
+pub(crate) fn name(error: KafkaError, topic: &str, bytes: usize) -> Error {
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
         Error::QueueFull
     } else if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {

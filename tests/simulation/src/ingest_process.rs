@@ -1,18 +1,14 @@
 //! The ingest role of the simulated world: the real bookkeeping of what is in flight, around a producer
 //! and a consumer of which anything may be lost.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use fastrand::Rng;
 use ingest::Outcome;
-use ingest::in_flight::{Entry, InFlight, State};
-use stream::{Delivered, Error, Record};
+use ingest::in_flight::{Entry, InFlight};
+use stream::{Error, Receipt, Record};
 
 use crate::group::{Member, Note};
 use crate::log::Log;
@@ -20,25 +16,14 @@ use crate::log::Log;
 /// Records in flight at most.
 const MOST_IN_FLIGHT: usize = 12;
 
-type Settled = Rc<RefCell<Option<Result<Delivered, Error>>>>;
-
-/// An acknowledgement that the world settles.
-pub(crate) struct Ack(Settled);
-
-impl std::future::Future for Ack {
-    type Output = Result<Delivered, Error>;
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.borrow_mut().take().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
 pub(crate) struct IngestProcess {
     pub(crate) member: Member,
     pub(crate) paused_until: i64,
-    in_flight: InFlight<Ack>,
-    /// What the producer has not sent yet.
-    sending: VecDeque<(Vec<u8>, Settled)>,
+    in_flight: InFlight,
+    /// What the producer has not sent yet, with the number of each record …
+    sending: VecDeque<(u64, Vec<u8>)>,
+    /// … and what it has to tell of those that it has.
+    receipts: Vec<Receipt>,
     positions: BTreeMap<i32, i64>,
     draining: Vec<i32>,
 }
@@ -54,6 +39,7 @@ impl IngestProcess {
             paused_until: now,
             in_flight: InFlight::new(),
             sending: VecDeque::new(),
+            receipts: Vec::new(),
             positions: BTreeMap::new(),
             draining: Vec::new(),
         }
@@ -61,7 +47,7 @@ impl IngestProcess {
 
     /// What the producer holds is lost with the process; some of it may have been on its way.
     pub(crate) fn die(&mut self, log: &mut Log, rng: &mut Rng) {
-        for (payload, _) in self.sending.drain(..) {
+        for (_, payload) in self.sending.drain(..) {
             if rng.bool() {
                 log.append_event(&payload);
             } else {
@@ -126,14 +112,12 @@ impl IngestProcess {
                 payload: payload.clone(),
             };
             *position += 1;
-            let settled = Settled::default();
-            self.sending.push_back((payload, Rc::clone(&settled)));
+            self.sending.push_back((self.in_flight.next_number(), payload));
             self.in_flight.push(Entry {
                 record,
                 received_at: 0,
                 outcome: Outcome::Accepted,
                 since: Instant::now(),
-                state: State::Sent(Ack(settled)),
             });
         }
     }
@@ -141,28 +125,30 @@ impl IngestProcess {
     /// The broker takes something, or not, and says so, or not.
     fn deliver(&mut self, log: &mut Log, rng: &mut Rng, calm: bool) {
         for _ in 0..rng.usize(1..8) {
-            let Some((payload, settled)) = self.sending.pop_front() else {
+            let Some((number, payload)) = self.sending.pop_front() else {
                 return;
             };
             let luck = if calm { 0 } else { rng.u8(0..20) };
             let timed_out = || Err(Error::Client("timed out".to_string()));
             let outcome = match luck {
-                0..=17 => Ok(log.append_event(&payload)),
+                0..=17 => {
+                    log.append_event(&payload);
+                    Ok(())
+                }
                 18 => {
                     log.append_event(&payload);
                     timed_out()
                 }
                 _ => timed_out(),
             };
-            settled.replace(Some(outcome));
+            self.receipts.push(Receipt { number, outcome });
         }
     }
 
     fn settle(&mut self, raw: &mut Log) {
-        let mut task = Context::from_waker(Waker::noop());
         let mut next: BTreeMap<i32, i64> = BTreeMap::new();
-        // Whether anything was settled is seen in `next`.
-        let _ = self.in_flight.poll_settled(&mut task, |entry| {
+        let receipts = std::mem::take(&mut self.receipts);
+        self.in_flight.take_receipts(receipts, |entry| {
             next.insert(entry.record.partition, entry.record.offset + 1);
         });
         for (number, offset) in next {
@@ -171,10 +157,9 @@ impl IngestProcess {
             }
         }
         let sending = &mut self.sending;
-        let resent = self.in_flight.resend(|record, _, _| {
-            let settled = Settled::default();
-            sending.push_back((record.payload.clone(), Rc::clone(&settled)));
-            Ok((Outcome::Accepted, Ack(settled)))
+        let resent = self.in_flight.resend(|number, record, _, _| {
+            sending.push_back((number, record.payload.clone()));
+            Ok(Outcome::Accepted)
         });
         debug_assert!(resent.is_ok(), "the simulated producer takes everything");
     }

@@ -98,7 +98,7 @@ impl Core {
     /// Begins to take what goes out together: lands the events that wait.
     fn cut(&mut self, now: i64) -> Vec<Todo> {
         self.landed_at = now;
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(self.waiting(|partition| partition.waiting.events.len()));
         let mut numbers = Vec::new();
         for partition in self.partitions.values_mut() {
             if !partition.waiting.events.is_empty() {

@@ -1,7 +1,8 @@
 //! Which events wait to land, and which are being landed: what the table `events` cannot be asked for yet.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
+use foldhash::{HashSet, HashSetExt};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Events of a partition on their way into ClickHouse.

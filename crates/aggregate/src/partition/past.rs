@@ -187,6 +187,7 @@ impl Partition {
             }
             self.histories.remove(&account_id);
             let entry = &mut self.entries[place];
+            entry.is_history_noted = false;
             let Some(from) = entry.account.history_from(now) else {
                 continue;
             };
