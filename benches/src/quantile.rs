@@ -1,6 +1,12 @@
-//! Quantiles of a Prometheus histogram.
+//! Quantiles: of what was measured one by one, and of a Prometheus histogram.
 
 use std::collections::BTreeMap;
+
+/// The quantile of measurements in ascending order; none have 0.
+pub fn of_sorted(measured: &[f64], quantile: f64) -> f64 {
+    let place = (measured.len() as f64 * quantile).ceil() as usize;
+    measured.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
 
 /// A histogram as `/metrics` tells it: how many observations were at most so much, by upper bound in
 /// microseconds.
@@ -72,6 +78,15 @@ mod tests {
         t_bucket{le=\"0.02\"} 90\n\
         t_bucket{le=\"+Inf\"} 100\n\
         t_count 100\nother_bucket{le=\"0.01\"} 7\n";
+
+    #[test]
+    fn of_measurements_the_one_that_so_many_do_not_exceed() {
+        let measured: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(of_sorted(&measured, 0.5), 50.0);
+        assert_eq!(of_sorted(&measured, 0.99), 99.0);
+        assert_eq!(of_sorted(&measured, 0.0), 1.0);
+        assert_eq!(of_sorted(&[], 0.5), 0.0);
+    }
 
     #[test]
     fn a_quantile_lies_within_its_bucket() {

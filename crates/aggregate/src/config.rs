@@ -15,7 +15,10 @@ pub struct Config {
     pub land_rows: usize,
     /// States are saved at least this often, in milliseconds. Default 10000.
     pub checkpoint_after_ms: i64,
-    /// An account with new events is evaluated at most this often, in milliseconds. Default 200.
+    /// States saved at a time, about: when more accounts changed, a checkpoint goes out in parts, of some of the
+    /// partitions each, so that not all of it is in memory at once. Default 50000.
+    pub checkpoint_states: usize,
+    /// An account with new events is evaluated at most this often, in milliseconds. Default 50.
     pub evaluate_after_ms: i64,
     /// What evaluations found of an account is written at most this often, in milliseconds, unless
     /// it opens or ends an alert. Default 5000.
@@ -72,7 +75,8 @@ impl Default for Config {
             land_after_ms: 1_000,
             land_rows: 100_000,
             checkpoint_after_ms: 10_000,
-            evaluate_after_ms: 200,
+            checkpoint_states: 50_000,
+            evaluate_after_ms: 50,
             write_after_ms: 5_000,
             sweep_seconds: 3_600,
             evaluation_rows: 20_000,
@@ -97,11 +101,12 @@ impl Default for Config {
 impl Config {
     /// What is wrong, and what would be right; `None` when all is well.
     pub fn problem(&self) -> Option<String> {
-        let at_least_one: [(&str, i64); 15] = [
+        let at_least_one: [(&str, i64); 16] = [
             ("partitions", i64::from(self.partitions)),
             ("land_after_ms", self.land_after_ms),
             ("land_rows", self.land_rows as i64),
             ("checkpoint_after_ms", self.checkpoint_after_ms),
+            ("checkpoint_states", self.checkpoint_states as i64),
             ("evaluate_after_ms", self.evaluate_after_ms),
             ("sweep_seconds", self.sweep_seconds),
             ("evaluation_rows", self.evaluation_rows as i64),

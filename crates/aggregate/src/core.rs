@@ -146,6 +146,8 @@ enum Todo {
     Unblock(i32),
     /// The events of these partitions that were taken first have landed.
     Landed(Vec<i32>),
+    /// What changed of these partitions is to be saved.
+    Save(Vec<i32>),
     Recount,
     /// Inserts that nothing in order waits for.
     Beside(Vec<Insert>),
@@ -294,6 +296,7 @@ impl Core {
                     }
                 }
                 Todo::Landed(numbers) => self.landed(&numbers),
+                Todo::Save(numbers) => self.save_part(&numbers, false, now),
                 Todo::Recount => self.plan_recounts(now),
                 Todo::Beside(inserts) => self.beside.push_back(inserts),
                 Todo::Told(places, changes) => self.told(&places, &changes),

@@ -494,6 +494,11 @@ impl Partition {
         self.mark_unsaved(place);
     }
 
+    /// Accounts that changed since they were saved.
+    pub(crate) fn unsaved(&self) -> usize {
+        self.unsaved.len()
+    }
+
     /// What changed since the last checkpoint. Whoever takes it must see it written.
     pub(crate) fn take_unsaved(&mut self, now: i64, into: &mut Unsaved) {
         let places: Vec<usize> = self.unsaved.iter().copied().collect();

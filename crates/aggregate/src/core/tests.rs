@@ -154,3 +154,39 @@ fn evaluations_of_now_are_written_beside_what_is_in_order() {
     assert_eq!(lane, Lane::InOrder, "{action:?}");
     assert!(!core.is_idle());
 }
+
+#[test]
+fn a_checkpoint_of_many_accounts_goes_out_in_parts_each_with_its_states_first() {
+    let mut core = core(Config {
+        checkpoint_states: 1,
+        ..Config::default()
+    });
+    core.assigned(&[4]);
+    while let Some((lane, action)) = core.next(NOW).unwrap() {
+        core.answer(lane, answer(&action), NOW).unwrap();
+    }
+    let (_, offset, incoming) = login(0, NOW);
+    core.records([login(0, NOW), (4, offset, incoming)]);
+    core.next(NOW).unwrap();
+    core.checkpoint(NOW);
+    let mut saved = Vec::new();
+    while let Some((lane, action)) = core.next(NOW).unwrap() {
+        if let Action::Insert(inserts) = &action {
+            for insert in inserts {
+                match &insert.rows {
+                    Rows::States(rows) => saved.extend(rows.iter().map(|row| ("state", row.partition))),
+                    Rows::Checkpoints(rows) => {
+                        saved.extend(rows.iter().map(|row| ("checkpoint", row.partition)));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        core.answer(lane, Answer::Done, NOW).unwrap();
+    }
+    assert_eq!(
+        saved,
+        [("state", 3), ("checkpoint", 3), ("state", 4), ("checkpoint", 4)]
+    );
+    assert!(core.is_idle());
+}

@@ -47,11 +47,11 @@ impl Core {
         self.end_cut(cut, now, Purpose::Rows);
     }
 
-    /// Saves what changed since the last time, then moves the checkpoints, then commits.
+    /// Saves what changed since the last time, then moves the checkpoints, then commits: of a few partitions at a
+    /// time, when many accounts changed.
     pub(super) fn save(&mut self, which: Which, now: i64) {
-        let mut cut = self.cut(now);
-        let mut unsaved = Unsaved::default();
-        let mut checkpoints = Vec::new();
+        let mut parts: Vec<Vec<i32>> = vec![Vec::new()];
+        let mut states = 0;
         for partition in self.partitions.values_mut() {
             if which == Which::Due
                 && !super::is_over(partition.checkpointed_at, self.config.checkpoint_after_ms, now)
@@ -59,6 +59,30 @@ impl Core {
                 continue;
             }
             partition.checkpointed_at = now;
+            if states >= self.config.checkpoint_states {
+                parts.push(Vec::new());
+                states = 0;
+            }
+            states += partition.unsaved();
+            parts.last_mut().expect("there is one").push(partition.number);
+        }
+        let mut parts = parts.into_iter();
+        let land_after = self.config.land_after_ms;
+        let are_due = self.is_free_beside() && super::is_over(self.evaluations_written_at, land_after, now);
+        let with_evaluations = which == Which::All || are_due;
+        self.save_part(&parts.next().unwrap_or_default(), with_evaluations, now);
+        self.todo.extend(parts.map(Todo::Save));
+    }
+
+    /// Saves what changed of these partitions.
+    pub(super) fn save_part(&mut self, numbers: &[i32], with_evaluations: bool, now: i64) {
+        let mut cut = self.cut(now);
+        let mut unsaved = Unsaved::default();
+        let mut checkpoints = Vec::new();
+        for number in numbers {
+            let Some(partition) = self.partitions.get_mut(number) else {
+                continue;
+            };
             partition.take_unsaved(now, &mut unsaved);
             if std::mem::take(&mut partition.is_moved) {
                 checkpoints.push(Checkpoint {
@@ -87,9 +111,7 @@ impl Core {
         if !committed.is_empty() {
             cut.push(Todo::Act(Action::Commit(committed)));
         }
-        let land_after = self.config.land_after_ms;
-        let are_due = self.is_free_beside() && super::is_over(self.evaluations_written_at, land_after, now);
-        if which == Which::All || are_due {
+        if with_evaluations {
             self.insert_evaluations(&mut cut, now);
         }
         self.end_cut(cut, now, Purpose::Checkpoint);
