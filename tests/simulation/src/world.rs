@@ -151,6 +151,7 @@ impl World {
             partitions: PARTITIONS as i32,
             land_after_ms: rng.i64(50..2_000),
             checkpoint_after_ms: rng.i64(500..15_000),
+            checkpoint_states: rng.usize(1..20),
             remember_ids: rng.usize(0..12),
             history_days: rng.i64(2..40),
             lag_records: 4,

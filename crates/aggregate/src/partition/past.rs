@@ -93,6 +93,12 @@ impl Partition {
     /// of its life are written again.
     pub(crate) fn recount(&mut self, place: usize, events: &[(Event, i64)], now: i64) {
         let entry = &mut self.entries[place];
+        // An owner that died may have written days as they were in yet another zone: on whichever day an event can
+        // lie, what stands there is stated.
+        for (event, _) in events {
+            let day = i32::try_from(event.happened_at().div_euclid(DAY_MS)).unwrap_or(0);
+            entry.changed_days.extend([day - 1, day, day + 1]);
+        }
         if entry.account.must_refold() {
             let events = events.iter().map(|(event, offset)| (event, *offset));
             entry.account.refold(events, &self.model);
