@@ -85,8 +85,8 @@ pub async fn measure(folder: &Path, millions: &[u64]) -> anyhow::Result<Vec<Aske
     for table in OF_ACCOUNTS {
         for copy in 1..COPIES {
             sql.query(&format!(
-                "INSERT INTO {table} SELECT * REPLACE (concat(account_id, '-{copy}') AS account_id) FROM {table} \
-                 WHERE NOT match(account_id, '-[0-9]$')"
+                "INSERT INTO {table} SELECT * REPLACE (concat(account_id, '-{copy}') AS account_id) \
+                 FROM (SELECT * FROM {table} WHERE NOT match(account_id, '-[0-9]$'))"
             ))
             .await?;
         }
@@ -98,13 +98,18 @@ pub async fn measure(folder: &Path, millions: &[u64]) -> anyhow::Result<Vec<Aske
             eprint!("\r{} million events ", copies * of_one_copy / 1_000_000);
             sql.query(&format!(
                 "INSERT INTO events SELECT * REPLACE (concat(event_id, '+{copies}') AS event_id, \
-                 occurred_at - toIntervalSecond({copies} * 61) AS occurred_at) FROM events \
-                 WHERE position(event_id, '+') = 0 SETTINGS max_insert_threads = 2"
+                 occurred_at - toIntervalSecond({copies} * 61) AS occurred_at) \
+                 FROM (SELECT * FROM events WHERE position(event_id, '+') = 0) SETTINGS max_insert_threads = 2"
             ))
             .await?;
             copies += 1;
         }
         eprintln!("\r{} million events: asking", copies * of_one_copy / 1_000_000);
+        let events = sql.count("SELECT count() FROM events").await?;
+        ensure!(
+            events >= wanted * 1_000_000,
+            "there are {events} events, not {wanted} million"
+        );
         asked.extend(ask(&cluster, &sql).await?);
     }
     Ok(asked)

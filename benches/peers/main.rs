@@ -130,10 +130,13 @@ fn chosen(only: &[String]) -> anyhow::Result<Vec<&'static Peer>> {
     Ok(chosen)
 }
 
-/// Puts the table into the README beside this.
+/// Puts the table into the README beside this, and into the project's.
 fn write(table: &str) -> anyhow::Result<()> {
-    let path: PathBuf = tests::root().join("benches/peers/README.md");
-    let readme = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let changed = put_between_markers(&readme, "peers", table)?;
-    std::fs::write(&path, changed).with_context(|| path.display().to_string())
+    for readme in ["benches/peers/README.md", "README.md"] {
+        let path: PathBuf = tests::root().join(readme);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let changed = put_between_markers(&text, "peers", table)?;
+        std::fs::write(&path, changed).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }
