@@ -135,7 +135,9 @@ impl InFlight {
     pub fn take_receipts(&mut self, receipts: Vec<Receipt>, mut settle: impl FnMut(Entry)) {
         for Receipt { number, outcome } in receipts {
             // One that was forgotten may be gone already.
-            let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+            let place = number
+                .checked_sub(self.first)
+                .and_then(|place| usize::try_from(place).ok());
             let Some((_, state @ State::Sent)) = place.and_then(|place| self.entries.get_mut(place)) else {
                 continue;
             };
@@ -229,7 +231,10 @@ mod tests {
     }
 
     fn receipts(numbers: impl IntoIterator<Item = u64>) -> Vec<Receipt> {
-        let acknowledged = |number| Receipt { number, outcome: Ok(()) };
+        let acknowledged = |number| Receipt {
+            number,
+            outcome: Ok(()),
+        };
         numbers.into_iter().map(acknowledged).collect()
     }
 

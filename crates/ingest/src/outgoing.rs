@@ -66,12 +66,7 @@ impl Sender {
     ///
     /// # Errors
     /// As [`NumberedProducer::send`], save that too large a record is rejected, or cut, in place of failing.
-    pub(crate) fn send(
-        &mut self,
-        number: u64,
-        record: &Record,
-        received_at: i64,
-    ) -> Result<Outcome, Error> {
+    pub(crate) fn send(&mut self, number: u64, record: &Record, received_at: i64) -> Result<Outcome, Error> {
         let source = source(&record.headers, &record.topic);
         let taken = self
             .door

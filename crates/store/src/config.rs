@@ -150,7 +150,11 @@ mod tests {
     #[test]
     fn what_stays_on_the_machine_is_not_compressed_unless_told() {
         let mut config = ClickHouseConfig::default();
-        for near in ["http://127.0.0.1:8123", "http://localhost:8123/", "http://[::1]:1"] {
+        for near in [
+            "http://127.0.0.1:8123",
+            "http://localhost:8123/",
+            "http://[::1]:1",
+        ] {
             assert!(!config.compresses(near), "{near}");
         }
         for far in ["http://clickhouse:8123", "https://10.0.0.7", "http://127.example"] {

@@ -67,8 +67,13 @@ impl Store {
                 .zip(&months)
                 .filter_map(|(row, found)| (*found == month).then_some(row))
                 .collect();
-            self.insert_block("events", &format!("{token}-{month}"), of_month.len(), block(&of_month))
-                .await?;
+            self.insert_block(
+                "events",
+                &format!("{token}-{month}"),
+                of_month.len(),
+                block(&of_month),
+            )
+            .await?;
         }
         Ok(())
     }

@@ -135,7 +135,9 @@ impl Store {
             insert = insert.with_setting(name, value);
         }
         while !block.is_empty() {
-            insert.send(block.split_to(block.len().min(SENT_AT_A_TIME))).await?;
+            insert
+                .send(block.split_to(block.len().min(SENT_AT_A_TIME)))
+                .await?;
         }
         Ok(insert)
     }
@@ -145,7 +147,10 @@ impl Store {
         let fixed = FIXED.iter().map(|(name, value)| (*name, (*value).to_string()));
         fixed.chain([
             // The server's side of the deadline: what a stopped process sends after it is refused.
-            ("max_execution_time", self.config.insert_timeout_seconds.to_string()),
+            (
+                "max_execution_time",
+                self.config.insert_timeout_seconds.to_string(),
+            ),
             ("insert_deduplication_token", token.to_string()),
         ])
     }

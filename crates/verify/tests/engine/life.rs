@@ -1,7 +1,5 @@
 //! Lives of accounts, told event by event.
 
-use std::sync::Arc;
-
 use clickhouse::Client;
 use jiff::Timestamp;
 use prometheus::Registry;
@@ -24,23 +22,31 @@ pub async fn database(name: &str) -> Store {
     let client = Client::default().with_url(engine::url());
     let drop = format!("DROP DATABASE IF EXISTS {database} SYNC");
     client.query(&drop).execute().await.unwrap();
+    let store = store(database);
+    store.migrate().await.unwrap();
+    store
+}
+
+fn store(database: String) -> Store {
     let config = ClickHouseConfig {
         url: engine::url(),
         database,
         ..ClickHouseConfig::default()
     };
-    let store = Store::new(config, StoreMetrics::register(&Registry::new()).unwrap());
-    store.migrate().await.unwrap();
-    store
+    Store::new(config, StoreMetrics::register(&Registry::new()).unwrap())
 }
 
-/// The database that lives share which do not look at the tables.
+/// The database that lives share which do not look at the tables. Each test has a store of its own: the
+/// connections of one end with the runtime of the test that opened them.
 async fn shared() -> Store {
-    static SHARED: OnceCell<Arc<Store>> = OnceCell::const_new();
-    let store = SHARED
-        .get_or_init(|| async { Arc::new(database("lives").await) })
+    const NAME: &str = "lives";
+    static IS_MADE: OnceCell<()> = OnceCell::const_new();
+    IS_MADE
+        .get_or_init(|| async {
+            database(NAME).await;
+        })
         .await;
-    store.as_ref().clone()
+    store(format!("verify_test_{NAME}"))
 }
 
 /// The events of one account.
