@@ -95,11 +95,13 @@ secret = "{SECRET}"
 allow_private_addresses = true
 """
         )
-        webhooks = open(folder / "webhooks.jsonl", "w+")
-        receiver = subprocess.Popen(
-            [receiver_python(), str(RECEIVER / "receiver.py"), "--port", str(hook), "--secret", SECRET],
-            stdout=webhooks,
-        )
+        webhooks = folder / "webhooks.jsonl"
+        # Read through a handle of its own: one that is shared with the receiver would move where it writes.
+        with open(webhooks, "w") as told:
+            receiver = subprocess.Popen(
+                [receiver_python(), str(RECEIVER / "receiver.py"), "--port", str(hook), "--secret", SECRET],
+                stdout=told,
+            )
         # Other ports than the README's, so that it can run beside a mimamori that is up.
         command += [
             "--config", str(config), "--data-dir", str(folder / "data"), "--kafka-listen", f"127.0.0.1:{kafka}",
@@ -127,8 +129,8 @@ allow_private_addresses = true
             wait_for("ready", DATA_WITHIN, lambda: get(page + "/readyz"), process)
 
             def received():
-                webhooks.seek(0)
-                return [json.loads(line) for line in webhooks if line.strip().startswith("{")]
+                lines = webhooks.read_text().splitlines()
+                return [json.loads(line) for line in lines if line.strip().startswith("{")]
 
             hooks = wait_for("webhook", DATA_WITHIN, received, process)
             first = hooks[0]
