@@ -385,8 +385,8 @@ impl Partition {
 
     /// Evaluates the accounts that are due, first `most` at most of those that have had an event of now,
     /// then as many of the others, but no more than [`SWEPT_AT_A_TIME`]; returns how many were and tells
-    /// `observe` of each how long its newest event waited, in milliseconds. While alerts are `held`, because events may be on their way that
-    /// are not here yet, no absence is alerted about.
+    /// `observe` of each how long its newest event waited, in milliseconds. While alerts are `held`, because
+    /// events may be on their way that are not here yet, no absence is alerted about.
     pub(crate) fn evaluate_due(
         &mut self,
         now: i64,

@@ -114,6 +114,11 @@ impl InFlight {
             entry.record.payload = Vec::new();
             entry.record.key = None;
         }
+        // The oldest is always one that somebody waits for.
+        while let Some((_, State::Forgotten)) = self.entries.front() {
+            self.entries.pop_front();
+            self.first += 1;
+        }
     }
 
     /// Why the latest failure happened, once.
@@ -322,6 +327,20 @@ mod tests {
         assert!(settled(&mut in_flight, receipts([0, 2])).is_empty());
         assert_eq!(settled(&mut in_flight, receipts([3])), [(2, 1)]);
         assert!(in_flight.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_forgotten() {
+        let mut in_flight = InFlight::new();
+        push(&mut in_flight, 1, 0);
+        push(&mut in_flight, 1, 1);
+        in_flight.forget(&[1]);
+        assert_eq!(in_flight.oldest(), None);
+        assert_eq!(
+            in_flight.next_number(),
+            2,
+            "the receipts of the two may still come"
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use stream::{Error, KafkaConfig, Producer, check_broker, librdkafka_features, librdkafka_version};
+use stream::{
+    Error, KafkaConfig, NumberedProducer, Producer, Receipt, check_broker, librdkafka_features,
+    librdkafka_version,
+};
 
 use crate::support::{bed, fill, mock as cluster, mock_config as config};
 
@@ -184,4 +187,47 @@ fn tls_and_every_sasl_mechanism_are_compiled_in() {
         (numbers.next(), numbers.next()) >= (Some(2), Some(10)),
         "{version}"
     );
+}
+
+#[tokio::test]
+async fn receipts_bear_the_numbers_of_their_records_and_say_what_became_of_them() {
+    let cluster = cluster("t", 1);
+    let producer = NumberedProducer::new(&KafkaConfig {
+        delivery_timeout_ms: 2_000,
+        max_record_bytes: 1_000,
+        ..config(&cluster)
+    })
+    .unwrap();
+    // Connected, with an idempotent id.
+    producer.send(0, "t", None, b"first", &[]).unwrap();
+    let first = producer.receipts().await;
+    assert!(matches!(
+        first.as_slice(),
+        [Receipt {
+            number: 0,
+            outcome: Ok(())
+        }]
+    ));
+
+    let large = producer.send(1, "t", None, &[0; 2_000], &[]);
+    assert!(matches!(large, Err(Error::TooLarge { .. })), "{large:?}");
+
+    cluster.broker_down(1).unwrap();
+    for number in [7, 8] {
+        producer
+            .send(number, "t", Some(b"k"), b"v", &[("a", b"b")])
+            .unwrap();
+    }
+    let mut failed = Vec::new();
+    while failed.len() < 2 {
+        failed.extend(producer.receipts().await);
+    }
+    let numbers: Vec<u64> = failed.iter().map(|receipt| receipt.number).collect();
+    assert_eq!(numbers, [7, 8], "none of the one that was not taken");
+    for receipt in &failed {
+        assert!(
+            matches!(receipt.outcome, Err(Error::Delivery { .. })),
+            "{receipt:?}"
+        );
+    }
 }
